@@ -1,0 +1,59 @@
+/* registers.h: the registers of the STM32F439 that this board uses (ST RM0090). */
+#ifndef RNNC_STM32_REGISTERS_H
+#define RNNC_STM32_REGISTERS_H
+
+#include "core.h"
+
+#define RCC_CR REGISTER(0x40023800u)
+#define RCC_PLLCFGR REGISTER(0x40023804u)
+#define RCC_CFGR REGISTER(0x40023808u)
+#define RCC_AHB1ENR REGISTER(0x40023830u)
+#define RCC_APB1ENR REGISTER(0x40023840u)
+
+#define RCC_CR_HSEON (1u << 16)
+#define RCC_CR_HSERDY (1u << 17)
+#define RCC_CR_HSEBYP (1u << 18)
+#define RCC_CR_PLLON (1u << 24)
+#define RCC_CR_PLLRDY (1u << 25)
+#define RCC_PLLCFGR_N(n) ((uint32_t)(n) << 6)
+#define RCC_PLLCFGR_SOURCE_HSE (1u << 22)
+#define RCC_PLLCFGR_Q(q) ((uint32_t)(q) << 24)
+#define RCC_CFGR_SW_MASK 3u
+#define RCC_CFGR_SW_PLL 2u
+#define RCC_CFGR_SWS_MASK (3u << 2)
+#define RCC_CFGR_SWS_PLL (2u << 2)
+#define RCC_CFGR_APB1_DIV4 (5u << 10)
+#define RCC_CFGR_APB2_DIV2 (4u << 13)
+#define RCC_AHB1ENR_GPIOD (1u << 3)
+#define RCC_APB1ENR_USART3 (1u << 18)
+#define RCC_APB1ENR_PWR (1u << 28)
+
+#define PWR_CR REGISTER(0x40007000u)
+#define PWR_CR_VOS_SCALE1 (3u << 14)
+
+#define FLASH_ACR REGISTER(0x40023C00u)
+#define FLASH_ACR_LATENCY_MASK 15u
+#define FLASH_ACR_PREFETCH (1u << 8)
+#define FLASH_ACR_ICACHE (1u << 9)
+#define FLASH_ACR_DCACHE (1u << 10)
+
+#define GPIOD_MODER REGISTER(0x40020C00u)
+#define GPIOD_OSPEEDR REGISTER(0x40020C08u)
+#define GPIOD_AFRH REGISTER(0x40020C24u)
+
+#define USART3_SR REGISTER(0x40004800u)
+#define USART3_DR REGISTER(0x40004804u)
+#define USART3_BRR REGISTER(0x40004808u)
+#define USART3_CR1 REGISTER(0x4000480Cu)
+#define USART_SR_TXE (1u << 7)
+#define USART_CR1_RE (1u << 2)
+#define USART_CR1_TE (1u << 3)
+#define USART_CR1_UE (1u << 13)
+
+#define CORE_DEMCR REGISTER(0xE000EDFCu)
+#define CORE_DEMCR_TRCENA (1u << 24)
+#define DWT_CTRL REGISTER(0xE0001000u)
+#define DWT_CYCCNT REGISTER(0xE0001004u)
+#define DWT_CTRL_CYCCNTENA 1u
+
+#endif

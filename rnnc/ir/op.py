@@ -1,0 +1,198 @@
+"""What an operator is: attributes, shape rule, meaning, row geometry, cost and kernel.
+
+A FloatOp is what a model file says; a pass turns it into an IntOp, which is what runs on the target. Both are
+frozen dataclasses whose fields are their attributes and constants, so that they print and parse by themselves.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from rnnc.ir.fixedpoint import Arithmetic
+from rnnc.ir.types import Array, FloatArray, TensorType
+
+
+@dataclass(frozen=True, eq=False)
+class Const:
+    """A constant of a float operator: real ``values`` and, from a QDQ model, the stored integers with their
+    scale(s) along ``axis``."""
+
+    values: FloatArray
+    stored: npt.NDArray[np.int64] | None = None
+    scale: npt.NDArray[np.float64] | None = None
+    axis: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The rows of input ``input`` that job j needs: j * stride - pad + i * dilation, i in 0 .. rows - 1.
+
+    Rows outside the input are padding.
+    """
+
+    input: int
+    rows: int
+    stride: int = 1
+    dilation: int = 1
+    pad: int = 0
+
+    def first(self, job: int) -> int:
+        return job * self.stride - self.pad
+
+    def last(self, job: int) -> int:
+        """Index of the last row, padding included."""
+        return self.first(job) + (self.rows - 1) * self.dilation
+
+
+@dataclass(frozen=True, eq=False)
+class WindowRows:
+    """Rows gathered for n output rows: ``values`` [n, rows, width, channels], ``present`` [n, rows] is False
+    for padding, whose values are zeros to be replaced by whatever the operator pads with."""
+
+    values: npt.NDArray[np.int64]
+    present: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A constant array of the generated C: element type ``ctype`` ("int8_t", ...), values in flash."""
+
+    ctype: str
+    values: Array
+
+
+Field = int | Table | str | None
+"""A member of a kernel's parameter struct: a number, an array in flash, an enumerator, or NULL."""
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """The call that runs a node: C function, its parameter struct type and members in order of declaration.
+
+    ``source`` is the runtime file (stem) that defines it; members with a dot name a nested struct's member.
+    """
+
+    function: str
+    struct: str
+    members: Mapping[str, Field]
+    source: str
+
+
+class Op(ABC):
+    """Common to both kinds."""
+
+    name: ClassVar[str]
+    arity: ClassVar[tuple[int, int]] = (1, 1)
+
+    @abstractmethod
+    def infer(self, inputs: Sequence[TensorType]) -> TensorType:
+        """Type of the output (quantisation left to the node). Raises CompileError for shapes that do not fit."""
+
+
+class FloatOp(Op):
+    """An operator on real numbers, channels last."""
+
+    keeps_quant: ClassVar[bool] = False
+    """The output has the quantisation of the (first) input by nature: max pooling, slices, reshapes."""
+
+    @abstractmethod
+    def evaluate(self, inputs: Sequence[FloatArray]) -> FloatArray:
+        """The output, as float32."""
+
+    @abstractmethod
+    def quantise(
+        self, inputs: Sequence[TensorType], output: TensorType, arithmetic: Arithmetic
+    ) -> IntOp:
+        """The integer operator that computes this one; all types carry their quantisation."""
+
+    def with_clamp(self, low: float | None, high: float | None) -> FloatOp | None:
+        """This operator followed by a clamp to [low, high], where it can do that itself."""
+        return None
+
+    def macs(self, inputs: Sequence[TensorType], output: TensorType) -> int:
+        """Multiply-accumulates of the operator as given."""
+        return 0
+
+
+class IntOp(Op):
+    """An operator on integers, row by row: the one definition of what the C kernel computes."""
+
+    in_place: ClassVar[tuple[int, ...]] = ()
+    """Inputs whose row may lie in the memory of the output row (read before it is written, element by element)."""
+
+    @abstractmethod
+    def windows(self, inputs: Sequence[TensorType]) -> tuple[Window, ...]:
+        """Rows needed of each input."""
+
+    def jobs(self, inputs: Sequence[TensorType], output: TensorType) -> int:
+        """Units of work; more than output rows for an operator that accumulates over its input rows."""
+        return output.height
+
+    @abstractmethod
+    def compute(self, windows: Sequence[WindowRows]) -> npt.NDArray[np.int64]:
+        """Output rows [n, width, channels] from the rows that ``output_windows`` names for each."""
+
+    def output_windows(self, inputs: Sequence[TensorType]) -> tuple[Window, ...]:
+        """Rows on which output row y depends; differs from `windows` where the operator accumulates."""
+        return self.windows(inputs)
+
+    def macs(self, inputs: Sequence[TensorType], output: TensorType) -> int:
+        """Multiply-accumulates executed for the whole output."""
+        return 0
+
+    def scratch_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
+        """Scratch of one job, the largest over all kernel implementations."""
+        return 0
+
+    def state_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
+        """Memory kept from the first job of a run to its last."""
+        return 0
+
+    def weight_bytes(self) -> int:
+        """Constants in flash, as the kernel stores them."""
+        return 0
+
+    @abstractmethod
+    def kernel(self, inputs: Sequence[TensorType], output: TensorType) -> Kernel:
+        """The C call."""
+
+    @classmethod
+    @abstractmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
+        """Cases for the tests, edge parameters first."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """An operator with input and output types to test it on."""
+
+    op: IntOp
+    inputs: tuple[TensorType, ...]
+    output: TensorType
+    label: str = ""
+
+
+def gather(op: IntOp, arrays: Sequence[Array], types: Sequence[TensorType], rows: Sequence[int]) -> list[WindowRows]:
+    """The windows of the given output rows, cut from whole input tensors."""
+    result: list[WindowRows] = []
+    for window in op.output_windows(types):
+        source = arrays[window.input]
+        offsets = np.arange(window.rows) * window.dilation - window.pad
+        index = np.asarray(rows)[:, None] * window.stride + offsets
+        present = (index >= 0) & (index < source.shape[0])
+        values = source[np.clip(index, 0, source.shape[0] - 1)].astype(np.int64)
+        values[~present] = 0
+        result.append(WindowRows(values, present))
+    return result
+
+
+def evaluate(op: IntOp, arrays: Sequence[Array], types: Sequence[TensorType], output: TensorType) -> Array:
+    """The whole output tensor of an integer operator."""
+    rows = op.compute(gather(op, arrays, types, range(output.height)))
+    return rows.reshape(output.shape).astype(output.dtype)

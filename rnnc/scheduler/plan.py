@@ -1,0 +1,87 @@
+"""The Plan: which rows are made in which order, and where every byte lives.
+
+A stage is a connected piece of the graph that runs row by row, pulled by its sinks (the operators whose outputs
+leave it) exactly as runtime/c/src/engine.c does. A stage of one operator over whole tensors is layer-by-layer
+execution; a patches stage runs its operators once per vertical strip.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Schedule = Literal["layer", "rows", "patches"]
+InputMode = Literal["buffer", "stream"]
+BufferKind = Literal["input", "output", "tensor", "ring", "scratch", "state"]
+
+ALIGN = 8
+"""Every buffer starts at a multiple of this many bytes (RNNC_ALIGN)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """Bytes of one bank that are in use from ``first_step`` to ``last_step`` (indices of jobs, inclusive).
+
+    ``value`` names the tensor whose rows live there; row y is at offset + (y % rows) * row_bytes. Scratch and
+    state have no value, and belong to ``node``. The output of an in-place operator overlaps its input.
+    """
+
+    name: str
+    kind: BufferKind
+    size: int
+    first_step: int
+    last_step: int
+    offset: int = 0
+    bank: int = 0
+    value: str = ""
+    node: str = ""
+    row_bytes: int = 0
+    rows: int = 0
+    shares_with: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """Columns [left, right) of the stage's sinks that one pass of a patches stage makes."""
+
+    left: int
+    right: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Nodes in topological order, by name. ``ticks`` is the number of demands that each sink is spread over."""
+
+    kind: Schedule
+    nodes: tuple[str, ...]
+    sinks: tuple[str, ...]
+    ticks: int
+    strips: tuple[Strip, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A complete schedule. ``bank_sizes`` are the arena bytes used in each memory bank of the target."""
+
+    schedule: str
+    input_mode: InputMode
+    stages: tuple[Stage, ...]
+    buffers: tuple[Buffer, ...]
+    bank_sizes: tuple[int, ...]
+    jobs: int
+    executed_macs: int
+    peak_step: int
+    peak_buffers: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def arena(self) -> int:
+        return sum(self.bank_sizes)
+
+    def place_of(self, value: str) -> Buffer:
+        """The buffer that holds the rows of a value."""
+        return next(buffer for buffer in self.buffers if buffer.value == value)
+
+    def buffer_of(self, node: str, kind: BufferKind) -> Buffer | None:
+        """The scratch or state of a node."""
+        return next((b for b in self.buffers if b.node == node and b.kind == kind), None)

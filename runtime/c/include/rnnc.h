@@ -1,0 +1,139 @@
+/* rnnc.h: the contracts between generated code, kernels, the row engine and the firmware.
+ *
+ * A model is a table of tensors, a table of operators and a table of stages, all constant. The row engine
+ * (src/engine.c) runs the operators one row at a time; a kernel sees row pointers only, so it cannot tell a
+ * ring buffer from a whole tensor. Nothing allocates, nothing recurses, no global is written.
+ */
+#ifndef RNNC_H
+#define RNNC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* DSP kernels are used where the core has the Armv7E-M SIMD instructions, unless RNNC_PORTABLE is defined. */
+#if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32) && !defined(RNNC_PORTABLE)
+#define RNNC_USE_DSP 1
+#else
+#define RNNC_USE_DSP 0
+#endif
+
+#define RNNC_OK 0
+#define RNNC_NEED_INPUT 1       /* stream mode: push the next row and step again */
+#define RNNC_BUSY 2             /* the budget of a step is used up; step again */
+#define RNNC_ERR_ARENA (-1)     /* arena NULL, too small or not aligned to RNNC_ALIGN */
+#define RNNC_ERR_ARGUMENT (-2)  /* a NULL pointer or a count out of range */
+#define RNNC_ERR_STATE (-3)     /* called out of order, e.g. rows pushed past the end of the input */
+
+#define RNNC_ALIGN 8
+#define RNNC_NONE 0xFFFFu
+#define RNNC_MAX_ROWS 64 /* row pointers that one job may need */
+
+/* One row of work, as a kernel sees it. */
+typedef struct {
+    const void *const *rows; /* the rows of each input window, window after window; NULL is a row of padding */
+    void *out;               /* the output row; for an accumulating operator the row that its last job writes */
+    void *scratch;           /* RNNC_ALIGN-aligned, contents undefined on entry */
+    void *state;             /* kept from the first job of a run to its last */
+    int32_t job;             /* 0 .. jobs-1; equals the output row unless the operator accumulates */
+    int32_t first;           /* nonzero on the first job of a run: state must be initialised */
+} rnnc_job;
+
+typedef void rnnc_kernel(const void *params, const rnnc_job *job);
+
+/* Where the rows of one tensor live: row y is at bank + offset + (y % ring) * row_bytes. */
+typedef struct {
+    uint32_t offset;
+    uint32_t row_bytes;
+    uint16_t height;   /* rows of the whole tensor */
+    uint16_t ring;     /* rows held at a time; equal to height for a whole tensor */
+    uint16_t producer; /* operator that writes it, RNNC_NONE for a graph input */
+    uint16_t bank;
+} rnnc_tensor;
+
+/* The input rows that job j needs: j * stride - pad + i * dilation for i in 0 .. rows-1.
+ * Those outside 0 .. height-1 are padding, given to the kernel as NULL. */
+typedef struct {
+    uint16_t tensor;
+    uint16_t rows;
+    uint16_t stride;
+    uint16_t dilation;
+    int16_t pad;
+} rnnc_window;
+
+typedef struct {
+    rnnc_kernel *kernel;
+    const void *params;
+    uint32_t scratch; /* offset in its bank */
+    uint32_t state;
+    uint16_t scratch_bank;
+    uint16_t state_bank;
+    uint16_t first_window;
+    uint16_t windows;
+    uint16_t output; /* tensor */
+    uint16_t jobs;   /* rows of work; equals the height of the output unless the operator accumulates */
+} rnnc_op;
+
+/* A piece of the graph that runs row by row: ops first_op .. first_op + ops - 1, of which the sinks
+ * (their outputs leave the stage) are pulled one row at a time; see docs/scheduling.md. */
+typedef struct {
+    uint16_t first_op;
+    uint16_t ops;
+    uint16_t first_sink;
+    uint16_t sinks;
+    uint16_t ticks; /* tick t pulls sink s up to row ceil((t + 1) * jobs(s) / ticks) */
+} rnnc_stage;
+
+typedef struct {
+    const char *name;
+    uint32_t bytes;      /* of the whole tensor, on the device (channels last) */
+    uint32_t row_bytes;
+    uint16_t height, width, channels;
+    uint16_t element_bytes; /* 1: int8, 2: int16 */
+    uint16_t tensor;
+    int32_t zero_point;
+    float scale;
+} rnnc_port;
+
+/* Everything a program needs to run a model that it does not know; nothing here is ever written. */
+typedef struct {
+    const char *name;
+    const rnnc_tensor *tensors;
+    const rnnc_window *windows;
+    const rnnc_op *ops;
+    const rnnc_stage *stages;
+    const uint16_t *sinks;
+    const rnnc_port *inputs;
+    const rnnc_port *outputs;
+    const char *const *op_names;
+    const int8_t *sample;    /* one built-in input: all inputs one after the other */
+    const uint32_t *bank_size;
+    uint32_t state_size;     /* bytes of the model's own struct */
+    uint16_t n_tensors, n_ops, n_stages, n_inputs, n_outputs, n_banks;
+} rnnc_model;
+
+/* The written part of a model: the generated struct NAME_t begins with it. */
+typedef struct {
+    const rnnc_model *model;
+    uint8_t *bank[2];
+    uint16_t *done;  /* jobs finished, by operator (n_ops entries) */
+    uint16_t *given; /* rows present, by graph input (n_inputs entries) */
+    uint16_t *path;  /* operators waiting for rows, innermost last (n_ops entries) */
+    uint16_t depth;
+    uint16_t stage;
+    uint16_t tick;
+    uint16_t sink;
+} rnnc_engine;
+
+int rnnc_engine_init(rnnc_engine *e, const rnnc_model *model, uint16_t *counters, void *const *banks,
+                     const size_t *sizes);
+void rnnc_engine_start(rnnc_engine *e);                   /* before each inference: forget all rows */
+int rnnc_engine_step(rnnc_engine *e, unsigned budget);    /* at most `budget` jobs; RNNC_OK when all is done */
+void *rnnc_engine_tensor(const rnnc_engine *e, unsigned tensor);
+
+/* Hooks, called only in code built with RNNC_HOOKS; the program that links the model defines them. */
+#ifdef RNNC_HOOKS
+void rnnc_marker_layer(unsigned op);
+void rnnc_trace_row(unsigned op, unsigned row, const void *data, size_t bytes);
+#endif
+
+#endif

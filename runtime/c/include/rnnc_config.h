@@ -1,0 +1,9 @@
+/* The arithmetic that the runtime is built for; a bundle brings its own copy of this file. */
+#ifndef RNNC_CONFIG_H
+#define RNNC_CONFIG_H
+
+#ifndef RNNC_TFLITE
+#define RNNC_TFLITE 0
+#endif
+
+#endif

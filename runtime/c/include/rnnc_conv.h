@@ -1,0 +1,23 @@
+/* Convolutions over rows; the definition is Conv2D in rnnc/ir/ops/conv.py. */
+#ifndef RNNC_CONV_H
+#define RNNC_CONV_H
+
+#include "rnnc_requant.h"
+
+typedef struct {
+    const int8_t *weights; /* [out][kernel_h][kernel_w][in / groups]; depthwise: [kernel_h][kernel_w][channels] */
+    const int32_t *bias;   /* with the input zero point folded in */
+    rnnc_requant requant;
+    int32_t in_width, in_channels;
+    int32_t out_width, out_channels;
+    int32_t kernel_h, kernel_w;
+    int32_t stride_w, dilation_w, pad_left;
+    int32_t groups;
+    int32_t in_zero_point;
+} rnnc_conv2d;
+
+rnnc_kernel rnnc_conv2d_s8;    /* any group, stride, padding, dilation; scratch: two im2col columns of int16 */
+rnnc_kernel rnnc_pointwise_s8; /* 1x1, one group, no padding; any stride */
+rnnc_kernel rnnc_depthwise_s8; /* groups == in_channels == out_channels */
+
+#endif

@@ -1,0 +1,170 @@
+/* The row engine: runs a model's operators one row at a time, pulled by the rows that each stage must deliver.
+ *
+ * A sink asks for its next row; an operator whose window is not there yet asks the producer of the first missing
+ * row, and so on until one can run. The chain of askers is `path`, so there is no recursion and a step can stop
+ * after any job. Because rows are made only when asked for, rings hold no more than the windows need.
+ */
+#include "rnnc.h"
+
+static uint16_t rows_present(const rnnc_engine *e, uint16_t tensor) {
+    const rnnc_tensor *t = &e->model->tensors[tensor];
+    if (t->producer == RNNC_NONE) {
+        return e->given[tensor]; /* graph inputs are the first tensors */
+    }
+    uint16_t done = e->done[t->producer];
+    uint16_t jobs = e->model->ops[t->producer].jobs;
+    if (jobs == t->height) {
+        return done;
+    }
+    return done == jobs ? t->height : 0; /* an accumulating operator delivers with its last job */
+}
+
+/* The first input tensor that lacks rows for the next job of `op`, or RNNC_NONE. */
+static uint16_t missing_input(const rnnc_engine *e, const rnnc_op *op, int32_t job) {
+    for (uint16_t i = 0; i < op->windows; ++i) {
+        const rnnc_window *w = &e->model->windows[op->first_window + i];
+        int32_t need = job * w->stride - w->pad + (w->rows - 1) * w->dilation + 1;
+        int32_t height = e->model->tensors[w->tensor].height;
+        if (rows_present(e, w->tensor) < (need < height ? need : height)) {
+            return w->tensor;
+        }
+    }
+    return RNNC_NONE;
+}
+
+static uint8_t *row_address(const rnnc_engine *e, uint16_t tensor, uint32_t row) {
+    const rnnc_tensor *t = &e->model->tensors[tensor];
+    return e->bank[t->bank] + t->offset + (row % t->ring) * t->row_bytes;
+}
+
+static void gather_rows(const rnnc_engine *e, const rnnc_op *op, int32_t job, const void **rows) {
+    for (uint16_t i = 0; i < op->windows; ++i) {
+        const rnnc_window *w = &e->model->windows[op->first_window + i];
+        int32_t row = job * w->stride - w->pad;
+        for (uint16_t k = 0; k < w->rows; ++k, row += w->dilation) {
+            int inside = row >= 0 && row < e->model->tensors[w->tensor].height;
+            *rows++ = inside ? row_address(e, w->tensor, (uint32_t)row) : NULL;
+        }
+    }
+}
+
+#ifdef RNNC_HOOKS
+static void trace_job(const rnnc_engine *e, uint16_t index, const rnnc_op *op, int32_t number) {
+    const rnnc_tensor *t = &e->model->tensors[op->output];
+    int accumulates = op->jobs != t->height;
+    if (accumulates && number + 1 < op->jobs) {
+        return;
+    }
+    uint32_t first = accumulates ? 0u : (uint32_t)number;
+    uint32_t last = accumulates ? t->height - 1u : (uint32_t)number;
+    for (uint32_t row = first; row <= last; ++row) {
+        rnnc_trace_row(index, row, row_address(e, op->output, row), t->row_bytes);
+    }
+}
+#endif
+
+static void run_job(rnnc_engine *e, uint16_t index) {
+    const rnnc_op *op = &e->model->ops[index];
+    const void *rows[RNNC_MAX_ROWS];
+    int32_t number = e->done[index];
+    int accumulates = op->jobs != e->model->tensors[op->output].height;
+    gather_rows(e, op, number, rows);
+    rnnc_job job = {.rows = rows,
+                    .out = row_address(e, op->output, accumulates ? 0u : (uint32_t)number),
+                    .scratch = e->bank[op->scratch_bank] + op->scratch,
+                    .state = e->bank[op->state_bank] + op->state,
+                    .job = number,
+                    .first = number == 0};
+#ifdef RNNC_HOOKS
+    rnnc_marker_layer(index);
+#endif
+    op->kernel(op->params, &job);
+    e->done[index] = (uint16_t)(number + 1);
+#ifdef RNNC_HOOKS
+    trace_job(e, index, op, number);
+#endif
+}
+
+/* The next operator that the current stage must deliver a row of, moving on through ticks and stages;
+ * RNNC_NONE when the inference is complete. */
+static uint16_t next_sink(rnnc_engine *e) {
+    while (e->stage < e->model->n_stages) {
+        const rnnc_stage *stage = &e->model->stages[e->stage];
+        while (e->tick < stage->ticks) {
+            while (e->sink < stage->sinks) {
+                uint16_t op = e->model->sinks[stage->first_sink + e->sink];
+                uint32_t jobs = e->model->ops[op].jobs;
+                uint32_t target = ((e->tick + 1u) * jobs + stage->ticks - 1u) / stage->ticks;
+                if (e->done[op] < target) {
+                    return op;
+                }
+                ++e->sink;
+            }
+            e->sink = 0;
+            ++e->tick;
+        }
+        e->tick = 0;
+        ++e->stage;
+    }
+    return RNNC_NONE;
+}
+
+int rnnc_engine_init(rnnc_engine *e, const rnnc_model *model, uint16_t *counters, void *const *banks,
+                     const size_t *sizes) {
+    if (e == NULL || model == NULL || counters == NULL) {
+        return RNNC_ERR_ARGUMENT;
+    }
+    for (uint16_t i = 0; i < model->n_banks; ++i) {
+        if (banks[i] == NULL || sizes[i] < model->bank_size[i] || (uintptr_t)banks[i] % RNNC_ALIGN != 0) {
+            return RNNC_ERR_ARENA;
+        }
+        e->bank[i] = banks[i];
+    }
+    e->model = model;
+    e->done = counters;
+    e->path = e->done + model->n_ops;
+    e->given = e->path + model->n_ops;
+    rnnc_engine_start(e);
+    return RNNC_OK;
+}
+
+void rnnc_engine_start(rnnc_engine *e) {
+    for (uint16_t i = 0; i < e->model->n_ops; ++i) {
+        e->done[i] = 0;
+    }
+    for (uint16_t i = 0; i < e->model->n_inputs; ++i) {
+        e->given[i] = 0;
+    }
+    e->depth = e->stage = e->tick = e->sink = 0;
+}
+
+int rnnc_engine_step(rnnc_engine *e, unsigned budget) {
+    for (;;) {
+        if (e->depth == 0) {
+            uint16_t sink = next_sink(e);
+            if (sink == RNNC_NONE) {
+                return RNNC_OK;
+            }
+            e->path[e->depth++] = sink;
+        }
+        uint16_t index = e->path[e->depth - 1];
+        uint16_t tensor = missing_input(e, &e->model->ops[index], e->done[index]);
+        if (tensor == RNNC_NONE) {
+            if (budget == 0) {
+                return RNNC_BUSY;
+            }
+            --budget;
+            run_job(e, index);
+            --e->depth;
+        } else if (e->model->tensors[tensor].producer == RNNC_NONE) {
+            return RNNC_NEED_INPUT;
+        } else {
+            e->path[e->depth++] = e->model->tensors[tensor].producer;
+        }
+    }
+}
+
+void *rnnc_engine_tensor(const rnnc_engine *e, unsigned tensor) {
+    const rnnc_tensor *t = &e->model->tensors[tensor];
+    return e->bank[t->bank] + t->offset;
+}
