@@ -1,4 +1,5 @@
-/* core.h: what the bare-metal boards share: the way from reset to the program, faults and the stack. */
+/* core.h: what the bare-metal boards share: the way from reset to the program, faults and the
+ * stack. */
 #ifndef RNNC_CORE_H
 #define RNNC_CORE_H
 

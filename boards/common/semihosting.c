@@ -45,9 +45,13 @@ int semihosting_is_call(uint32_t pc) {
     return pc >= start && pc + 2u <= end && *(const uint16_t *)(uintptr_t)pc == BKPT_SEMIHOSTING;
 }
 
-void semihosting_set_absent(void) { host = ABSENT; }
+void semihosting_set_absent(void) {
+    host = ABSENT;
+}
 
-void semihosting_puts(const char *text) { (void)call(SYS_WRITE0, (uintptr_t)text); }
+void semihosting_puts(const char *text) {
+    (void)call(SYS_WRITE0, (uintptr_t)text);
+}
 
 int semihosting_open(const char *name, int for_writing) {
     uintptr_t block[3] = {(uintptr_t)name, for_writing ? OPEN_WRITE_BINARY : OPEN_READ_BINARY, 0};

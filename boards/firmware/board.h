@@ -36,9 +36,9 @@ uint64_t board_cycles(uint64_t ticks);
 /* Writes a zero-terminated text to the console. */
 void board_puts(const char *text);
 
-/* Byte streams by name. open returns BOARD_NO_FILE if there is no such file or no host to ask; read returns
- * the number of bytes got, less than `size` only at the end of the stream; write and close return zero on
- * success. */
+/* Byte streams by name. open returns BOARD_NO_FILE if there is no such file or no host to ask; read
+ * returns the number of bytes got, less than `size` only at the end of the stream; write and close
+ * return zero on success. */
 int board_open(const char *name, int for_writing);
 size_t board_read(int file, void *data, size_t size);
 int board_write(int file, const void *data, size_t size);

@@ -8,16 +8,21 @@
 
 static FILE *files[MAX_FILES];
 
-void board_init(void) {}
+void board_init(void) {
+}
 
 /* Nanoseconds of processor time: a host has no cycle counter that C99 can read. */
 uint32_t board_ticks(void) {
     return (uint32_t)((uint64_t)clock() * (1000000000u / (uint64_t)CLOCKS_PER_SEC));
 }
 
-uint64_t board_cycles(uint64_t ticks) { return ticks; }
+uint64_t board_cycles(uint64_t ticks) {
+    return ticks;
+}
 
-void board_puts(const char *text) { (void)fputs(text, stdout); }
+void board_puts(const char *text) {
+    (void)fputs(text, stdout);
+}
 
 int board_open(const char *name, int for_writing) {
     for (int i = 0; i < MAX_FILES; ++i) {
@@ -29,7 +34,9 @@ int board_open(const char *name, int for_writing) {
     return BOARD_NO_FILE;
 }
 
-size_t board_read(int file, void *data, size_t size) { return fread(data, 1, size, files[file]); }
+size_t board_read(int file, void *data, size_t size) {
+    return fread(data, 1, size, files[file]);
+}
 
 int board_write(int file, const void *data, size_t size) {
     return fwrite(data, 1, size, files[file]) == size ? 0 : 1;
@@ -41,6 +48,10 @@ int board_close(int file) {
     return result == 0 ? 0 : 1;
 }
 
-uint32_t board_stack_used(void) { return 0; }
+uint32_t board_stack_used(void) {
+    return 0;
+}
 
-int main(void) { return rnnc_firmware_main(); }
+int main(void) {
+    return rnnc_firmware_main();
+}

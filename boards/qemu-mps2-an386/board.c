@@ -1,8 +1,9 @@
 /* board.c: QEMU's mps2-an386.
  *
- * The counter is CMSDK timer 0, at 25 MHz of virtual time. Under `-icount shift=6` every instruction takes
- * 64 ns of it, which is 1.6 ticks; so 5/8 of the ticks is the number of instructions executed. That is an
- * estimate of cycles, good for comparison only: it knows neither wait states nor multi-cycle instructions.
+ * The counter is CMSDK timer 0, at 25 MHz of virtual time. Under `-icount shift=6` every
+ * instruction takes 64 ns of it, which is 1.6 ticks; so 5/8 of the ticks is the number of
+ * instructions executed. That is an estimate of cycles, good for comparison only: it knows neither
+ * wait states nor multi-cycle instructions.
  */
 #include "board.h"
 #include "core.h"
@@ -58,9 +59,13 @@ void board_init(void) {
 }
 
 /* The timer counts down. */
-uint32_t board_ticks(void) { return ~REGISTER(TIMER0_VALUE); }
+uint32_t board_ticks(void) {
+    return ~REGISTER(TIMER0_VALUE);
+}
 
-uint64_t board_cycles(uint64_t ticks) { return ticks * 5u / 8u; }
+uint64_t board_cycles(uint64_t ticks) {
+    return ticks * 5u / 8u;
+}
 
 void board_uart_puts(const char *text) {
     for (; *text != '\0'; ++text) {

@@ -1,5 +1,5 @@
-/* board.c: STM32F439ZI; the console is USART3 on PD8 and PD9, which the on-board ST-LINK shows as a serial
- * port (115200 baud), or semihosting while a debugger answers it. */
+/* board.c: STM32F439ZI; the console is USART3 on PD8 and PD9, which the on-board ST-LINK shows as a
+ * serial port (115200 baud), or semihosting while a debugger answers it. */
 #include "board.h"
 #include "clocks.h"
 #include "registers.h"
@@ -29,9 +29,13 @@ void board_init(void) {
     init_cycle_counter();
 }
 
-uint32_t board_ticks(void) { return DWT_CYCCNT; }
+uint32_t board_ticks(void) {
+    return DWT_CYCCNT;
+}
 
-uint64_t board_cycles(uint64_t ticks) { return ticks; }
+uint64_t board_cycles(uint64_t ticks) {
+    return ticks;
+}
 
 void board_uart_puts(const char *text) {
     for (; *text != '\0'; ++text) {

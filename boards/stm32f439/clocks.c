@@ -3,8 +3,8 @@
 
 #include "registers.h"
 
-/* At reset the core runs at 16 MHz; a loop takes at least 4 cycles, so this is 25 ms or more. The crystal or
- * the clock from the ST-LINK needs 2 ms, the PLL 0.3 ms. */
+/* At reset the core runs at 16 MHz; a loop takes at least 4 cycles, so this is 25 ms or more. The
+ * crystal or the clock from the ST-LINK needs 2 ms, the PLL 0.3 ms. */
 #define WAIT_LOOPS 100000u
 
 #define HSI_HZ 16000000u
@@ -12,7 +12,8 @@
 #define APB1_DIVIDER 4u
 #define FLASH_WAIT_STATES 5u /* 150 to 180 MHz at 2.7 to 3.6 V: RM0090 table 11 */
 
-/* VCO input 2 MHz (least jitter), output 336 MHz; P = 2 (encoded 0) gives 168 MHz, Q = 7 gives 48 MHz. */
+/* VCO input 2 MHz (least jitter), output 336 MHz; P = 2 (encoded 0) gives 168 MHz, Q = 7 gives 48
+ * MHz. */
 #define PLL_N 168u
 #define PLL_Q 7u
 #define PLL_M_HSE 4u
@@ -61,7 +62,8 @@ static int switch_to_pll(void) {
 
 uint32_t clocks_init(void) {
     RCC_APB1ENR |= RCC_APB1ENR_PWR;
-    (void)RCC_APB1ENR; /* the enabled clock needs two cycles before the first access: errata ES0206 */
+    (void)
+        RCC_APB1ENR; /* the enabled clock needs two cycles before the first access: errata ES0206 */
     PWR_CR |= PWR_CR_VOS_SCALE1;
     if (!start_pll(start_hse()) || !prepare_flash()) {
         return HSI_HZ;

@@ -1,4 +1,5 @@
-/* startup.c: the vector table of the STM32F439 (16 core exceptions, 91 interrupts: RM0090 table 63). */
+/* startup.c: the vector table of the STM32F439 (16 core exceptions, 91 interrupts: RM0090 table
+ * 63). */
 #include "core.h"
 
 #define CORE_VECTORS 16
@@ -20,7 +21,8 @@ typedef struct {
 extern uint32_t __stack_top[];
 extern const vector_table vectors;
 
-#define IDLE {.handler = idle_handler}
+#define IDLE \
+    { .handler = idle_handler }
 #define IDLE10 IDLE, IDLE, IDLE, IDLE, IDLE, IDLE, IDLE, IDLE, IDLE, IDLE
 
 __attribute__((section(".vectors"), used)) const vector_table vectors = {

@@ -9,11 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from rnnc.ir.channels import BoolArray, ChannelIndex, ChannelRange, KeptChannels
 from rnnc.ir.fixedpoint import Arithmetic
 from rnnc.ir.types import Array, FloatArray, TensorType
 
@@ -100,6 +102,8 @@ class FloatOp(Op):
 
     keeps_quant: ClassVar[bool] = False
     """The output has the quantisation of the (first) input by nature: max pooling, slices, reshapes."""
+    joins_quant: ClassVar[bool] = False
+    """All inputs must have the quantisation of the output: concatenation."""
 
     @abstractmethod
     def evaluate(self, inputs: Sequence[FloatArray]) -> FloatArray:
@@ -110,6 +114,10 @@ class FloatOp(Op):
         self, inputs: Sequence[TensorType], output: TensorType, arithmetic: Arithmetic
     ) -> IntOp:
         """The integer operator that computes this one; all types carry their quantisation."""
+
+    def output_range(self) -> tuple[float, float] | None:
+        """The real range of the output where the operator alone decides it (softmax, sigmoid, tanh)."""
+        return None
 
     def with_clamp(self, low: float | None, high: float | None) -> FloatOp | None:
         """This operator followed by a clamp to [low, high], where it can do that itself."""
@@ -162,6 +170,32 @@ class IntOp(Op):
     def kernel(self, inputs: Sequence[TensorType], output: TensorType) -> Kernel:
         """The C call."""
 
+    def channel_ranges(
+        self, ranges: Sequence[ChannelRange], inputs: Sequence[TensorType], output: TensorType
+    ) -> ChannelRange:
+        """What the output's channels can hold, given what the inputs' can (`ranges`)."""
+        return ChannelRange.full(output)
+
+    def channel_sources(
+        self, inputs: Sequence[TensorType], output: TensorType
+    ) -> tuple[ChannelIndex, ...] | None:
+        """For each input, by output channel: the input channel that goes if and only if the output channel
+        goes, -1 for none. None: no channel can be taken from this operator."""
+        return None
+
+    def droppable(self, index: int, ranges: ChannelRange, inputs: Sequence[TensorType]) -> BoolArray:
+        """Channels [C] of input ``index``, outside `channel_sources`, that `keep_channels` can do without."""
+        return np.zeros(inputs[index].channels, np.bool_)
+
+    def keep_channels(
+        self, kept: Sequence[KeptChannels], output: BoolArray, inputs: Sequence[TensorType]
+    ) -> IntOp:
+        """The operator that computes just the ``output`` channels, from the ``kept`` ones of its inputs.
+
+        ``inputs`` are the types before; the channels to go obey `channel_sources` and `droppable`.
+        """
+        return self
+
     @classmethod
     @abstractmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
@@ -176,6 +210,27 @@ class Sample:
     inputs: tuple[TensorType, ...]
     output: TensorType
     label: str = ""
+
+
+class Channelwise(IntOp):
+    """An operator whose output channel c depends on channel c of every input, by a function that is monotonic
+    in each input while the others are held (rising or falling)."""
+
+    def channel_ranges(
+        self, ranges: Sequence[ChannelRange], inputs: Sequence[TensorType], output: TensorType
+    ) -> ChannelRange:
+        """Such a function has its extremes in the corners, which the operator itself computes."""
+        corners = []
+        for ends in product(*((item.low, item.high) for item in ranges)):
+            arrays = [np.broadcast_to(end, x.shape) for end, x in zip(ends, inputs, strict=True)]
+            corners.append(evaluate(self, arrays, inputs, output).astype(np.int64))
+        stacked = np.stack(corners)
+        return ChannelRange(stacked.min(axis=(0, 1, 2)), stacked.max(axis=(0, 1, 2)))
+
+    def channel_sources(
+        self, inputs: Sequence[TensorType], output: TensorType
+    ) -> tuple[ChannelIndex, ...] | None:
+        return (np.arange(output.channels, dtype=np.int64),) * len(inputs)
 
 
 def gather(op: IntOp, arrays: Sequence[Array], types: Sequence[TensorType], rows: Sequence[int]) -> list[WindowRows]:

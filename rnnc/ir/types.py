@@ -23,7 +23,7 @@ INTEGER_RANGE: dict[DType, tuple[int, int]] = {
 
 @dataclass(frozen=True, slots=True)
 class Quant:
-    """real = scale * (stored - zero_point), one scale for the whole tensor (TensorFlow Lite's int8 scheme)."""
+    """real = scale * (stored - zero_point), one scale for the whole tensor (as in TensorFlow Lite)."""
 
     scale: float
     zero_point: int = 0

@@ -12,6 +12,7 @@ from typing import Literal
 
 Schedule = Literal["layer", "rows", "patches"]
 InputMode = Literal["buffer", "stream"]
+OutputMode = Literal["buffer", "stream"]
 BufferKind = Literal["input", "output", "tensor", "ring", "scratch", "state"]
 
 ALIGN = 8
@@ -23,7 +24,9 @@ class Buffer:
     """Bytes of one bank that are in use from ``first_step`` to ``last_step`` (indices of jobs, inclusive).
 
     ``value`` names the tensor whose rows live there; row y is at offset + (y % rows) * row_bytes. Scratch and
-    state have no value, and belong to ``node``. The output of an in-place operator overlaps its input.
+    state have no value, and belong to ``node``; scratch is in use only while a job of that node runs. The output
+    of an in-place operator lies in the buffer that it ``shares_with``. Rows of a whole tensor that are not written
+    yet, or not needed any more, may be lent to other buffers, so buffers that live at the same time may overlap.
     """
 
     name: str
@@ -61,15 +64,21 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A complete schedule. ``bank_sizes`` are the arena bytes used in each memory bank of the target."""
+    """A complete schedule. ``bank_sizes`` are the arena bytes used in each memory bank of the target.
+
+    ``live_peak`` is the largest number of bytes that hold something at one step (``peak_step``, when the buffers
+    ``peak_buffers`` are in use): no placement of the buffers in this order of jobs needs less.
+    """
 
     schedule: str
     input_mode: InputMode
+    output_mode: OutputMode
     stages: tuple[Stage, ...]
     buffers: tuple[Buffer, ...]
     bank_sizes: tuple[int, ...]
     jobs: int
     executed_macs: int
+    live_peak: int
     peak_step: int
     peak_buffers: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())

@@ -28,6 +28,7 @@ class Entry:
 
 
 _RNNPOOL = "Saha et al., RNNPool, NeurIPS 2020, arXiv 2002.11921"
+_EDGEML = "layers as in the authors' model"
 _MLPERF_TINY = "Banbury et al., MLPerf Tiny, arXiv 2106.07597"
 _MOBILENET_V2 = "Sandler et al., MobileNetV2, arXiv 1801.04381"
 
@@ -36,9 +37,14 @@ ZOO = (
         "rnnpool-face-m4",
         "face detector, 320x240 monochrome, 4 detection layers",
         face_m4,
-        f"{_RNNPOOL}, Table 15 and section F.2",
+        f"{_RNNPOOL}, Table 15 and section F.2; {_EDGEML} RPool_Face_M4 in microsoft/EdgeML",
     ),
-    Entry("rnnpool-face-quant", "face detector, 640x480 colour, 6 detection layers", face_quant, _RNNPOOL),
+    Entry(
+        "rnnpool-face-quant",
+        "face detector, 640x480 colour, 6 detection layers",
+        face_quant,
+        f"{_RNNPOOL}; {_EDGEML} RPool_Face_Quant in microsoft/EdgeML",
+    ),
     Entry("rnnpool-vww", "small classifier with RNNPool, 96x96 monochrome", rnnpool_vww, _RNNPOOL),
     Entry("ds-cnn", "keyword spotting, 49x10 MFCCs, 12 classes", ds_cnn, _MLPERF_TINY),
     Entry("resnet-8", "image classification, 32x32 colour, 10 classes", resnet8, _MLPERF_TINY),

@@ -168,7 +168,7 @@ class Network:
         return Tensor(name, x.shape)
 
     def inverted_residual(self, x: Tensor, channels: int, stride: int, expansion: int) -> Tensor:
-        """MobileNetV2's block: 1x1 expansion (unless 1), 3x3 depthwise, linear 1x1; input added if it fits."""
+        """MobileNetV2's block: 1x1 expansion, if any, 3x3 depthwise, 1x1; the input is added if it fits."""
         hidden = x.channels * expansion
         y = self.conv_bn(x, hidden, centred(1), activation="Relu6") if expansion != 1 else x
         y = self.conv_bn(y, hidden, centred(3, stride), groups=hidden, activation="Relu6")
@@ -202,7 +202,7 @@ class Network:
         """Fully connected layer over a flat input [features]."""
         name = self._next("dense")
         (features,) = x.shape
-        weight = self._normal(f"{name}.weight", (units, features), float(np.sqrt(1.0 / features)))
+        weight = self._normal(f"{name}.weight", (units, features), float(np.sqrt(4.0 / features)))
         bias = self._normal(f"{name}.bias", (units,), 0.1)
         self._nodes.append(helper.make_node("Gemm", [x.name, weight, bias], [name], name=name, transB=1))
         return Tensor(name, (units,))

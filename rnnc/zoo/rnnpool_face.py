@@ -1,6 +1,6 @@
 """Face detectors of the RNNPool paper (Saha et al., arXiv 2002.11921): S3FD heads behind RNNPool.
 
-Layers are those of the paper's appendix and of its published PyTorch models: a few convolutions, RNNPool over
+The layer lists follow the authors' published PyTorch models: a few convolutions, RNNPool over
 8x8 patches with stride 4, one row and column repeated to make the map even, inverted bottlenecks, and a
 detection layer after some of them. Outputs ``loc<i>`` [N, 4, H, W] and ``conf<i>`` [N, 2, H, W] are raw maps:
 priors, softmax over the two classes and non-maximum suppression are left to the caller.

@@ -22,6 +22,7 @@ from rnnc.ir.ops.linear import (
     random_requant,
     requant_members,
 )
+from rnnc.ir.ops.linear_channels import Contraction, LinearOp, tap_patterns
 from rnnc.ir.types import FloatArray, Quant, TensorType
 
 Pair = tuple[int, int]
@@ -126,7 +127,7 @@ class Conv(FloatOp):
 
 
 @dataclass(frozen=True, eq=False)
-class Conv2D(IntOp):
+class Conv2D(LinearOp):
     """int8 convolution. weight int8 [O, KH, KW, I / group]; bias int32 [O] with the input zero point folded in."""
 
     weight: Int8Array
@@ -173,6 +174,21 @@ class Conv2D(IntOp):
 
     def weight_bytes(self) -> int:
         return self.weight.size + 4 * self.bias.size + 4 * self.bias.size
+
+    def contraction(self, inputs: Sequence[TensorType]) -> Contraction:
+        y = self.infer(inputs)
+        _, kernel_h, kernel_w, _ = self.weight.shape
+        down = tap_patterns(
+            inputs[0].height, y.height, kernel_h, self.strides[0], self.dilations[0], self.pads[0]
+        )
+        across = tap_patterns(
+            inputs[0].width, y.width, kernel_w, self.strides[1], self.dilations[1], self.pads[1]
+        )
+        patterns = (down[:, None, :, None] & across[None, :, None, :]).reshape(-1, kernel_h * kernel_w)
+        return Contraction.of(self.weight, self.bias, patterns, self.zero_point, self.group)
+
+    def with_weights(self, weight: Int8Array, bias: Int32Array, requant: Requant, groups: int) -> Conv2D:
+        return replace(self, weight=weight, bias=bias, requant=requant, group=groups)
 
     def kernel(self, inputs: Sequence[TensorType], output: TensorType) -> Kernel:
         members = {

@@ -1,7 +1,9 @@
-/* cmsis_compiler.h: the few core intrinsics that CMSIS-DSP expects from CMSIS-Core, over arm_acle.h.
+/* cmsis_compiler.h: the few core intrinsics that CMSIS-DSP expects from CMSIS-Core, over
+ * arm_acle.h.
  *
- * CMSIS-DSP's only tie to CMSIS-Core is a header of this name. Supplying it here lets the library be built
- * from its own source distribution alone, for any Armv7E-M core and any compiler that has the ACLE.
+ * CMSIS-DSP's only tie to CMSIS-Core is a header of this name. Supplying it here lets the library
+ * be built from its own source distribution alone, for any Armv7E-M core and any compiler that has
+ * the ACLE.
  */
 #ifndef RNNC_CMSIS_COMPILER_H
 #define RNNC_CMSIS_COMPILER_H
@@ -35,17 +37,17 @@ __STATIC_FORCEINLINE uint32_t __ROR(uint32_t value, uint32_t count) {
 
 #if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32)
 
-#define RNNC_CMSIS_BINARY(name, intrinsic)                                    \
-    __STATIC_FORCEINLINE uint32_t name(uint32_t a, uint32_t b) {              \
-        return (uint32_t)intrinsic((int32_t)a, (int32_t)b);                   \
+#define RNNC_CMSIS_BINARY(name, intrinsic)                       \
+    __STATIC_FORCEINLINE uint32_t name(uint32_t a, uint32_t b) { \
+        return (uint32_t)intrinsic((int32_t)a, (int32_t)b);      \
     }
-#define RNNC_CMSIS_ACCUMULATE(name, intrinsic)                                \
-    __STATIC_FORCEINLINE uint32_t name(uint32_t a, uint32_t b, uint32_t c) {  \
-        return (uint32_t)intrinsic((int32_t)a, (int32_t)b, (int32_t)c);       \
+#define RNNC_CMSIS_ACCUMULATE(name, intrinsic)                               \
+    __STATIC_FORCEINLINE uint32_t name(uint32_t a, uint32_t b, uint32_t c) { \
+        return (uint32_t)intrinsic((int32_t)a, (int32_t)b, (int32_t)c);      \
     }
-#define RNNC_CMSIS_ACCUMULATE_LONG(name, intrinsic)                           \
-    __STATIC_FORCEINLINE uint64_t name(uint32_t a, uint32_t b, uint64_t c) {  \
-        return (uint64_t)intrinsic((int32_t)a, (int32_t)b, (int64_t)c);       \
+#define RNNC_CMSIS_ACCUMULATE_LONG(name, intrinsic)                          \
+    __STATIC_FORCEINLINE uint64_t name(uint32_t a, uint32_t b, uint64_t c) { \
+        return (uint64_t)intrinsic((int32_t)a, (int32_t)b, (int64_t)c);      \
     }
 
 RNNC_CMSIS_BINARY(__QADD8, __qadd8)

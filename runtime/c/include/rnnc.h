@@ -26,7 +26,8 @@
 
 #define RNNC_ALIGN 8
 #define RNNC_NONE 0xFFFFu
-#define RNNC_MAX_ROWS 64 /* row pointers that one job may need */
+#define RNNC_MAX_ROWS 64     /* row pointers that one job may need */
+#define RNNC_ALL 0xFFFFFFFFu /* the budget of a step that need not stop */
 
 /* One row of work, as a kernel sees it. */
 typedef struct {
@@ -104,8 +105,6 @@ typedef struct {
     const uint16_t *sinks;
     const rnnc_port *inputs;
     const rnnc_port *outputs;
-    const char *const *op_names;
-    const int8_t *sample;    /* one built-in input: all inputs one after the other */
     const uint32_t *bank_size;
     uint32_t state_size;     /* bytes of the model's own struct */
     uint16_t n_tensors, n_ops, n_stages, n_inputs, n_outputs, n_banks;
@@ -128,6 +127,9 @@ int rnnc_engine_init(rnnc_engine *e, const rnnc_model *model, uint16_t *counters
                      const size_t *sizes);
 void rnnc_engine_start(rnnc_engine *e);                   /* before each inference: forget all rows */
 int rnnc_engine_step(rnnc_engine *e, unsigned budget);    /* at most `budget` jobs; RNNC_OK when all is done */
+/* Stream mode: the next n rows of input 0; does all the work they allow. RNNC_NEED_INPUT, or RNNC_OK with the
+ * last row; the row after that starts a new inference. */
+int rnnc_engine_push(rnnc_engine *e, const int8_t *rows, size_t n);
 void *rnnc_engine_tensor(const rnnc_engine *e, unsigned tensor);
 
 /* Hooks, called only in code built with RNNC_HOOKS; the program that links the model defines them. */

@@ -6,6 +6,8 @@
  */
 #include "rnnc.h"
 
+#include <string.h>
+
 static uint16_t rows_present(const rnnc_engine *e, uint16_t tensor) {
     const rnnc_tensor *t = &e->model->tensors[tensor];
     if (t->producer == RNNC_NONE) {
@@ -162,6 +164,27 @@ int rnnc_engine_step(rnnc_engine *e, unsigned budget) {
             e->path[e->depth++] = e->model->tensors[tensor].producer;
         }
     }
+}
+
+int rnnc_engine_push(rnnc_engine *e, const int8_t *rows, size_t n) {
+    const rnnc_tensor *t = &e->model->tensors[0];
+    int status = RNNC_NEED_INPUT;
+    for (size_t i = 0; i < n; ++i, rows += t->row_bytes) {
+        int complete = e->stage == e->model->n_stages;
+        if (complete && e->given[0] == t->height) {
+            rnnc_engine_start(e);
+            complete = 0;
+        }
+        if (!complete) { /* rows that no output depends on are only counted */
+            memcpy(row_address(e, 0, e->given[0]), rows, t->row_bytes);
+        }
+        ++e->given[0];
+        status = rnnc_engine_step(e, RNNC_ALL);
+        if (status == RNNC_OK && e->given[0] < t->height) {
+            status = RNNC_NEED_INPUT;
+        }
+    }
+    return status;
 }
 
 void *rnnc_engine_tensor(const rnnc_engine *e, unsigned tensor) {

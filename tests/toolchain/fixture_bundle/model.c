@@ -3,33 +3,54 @@
 
 #include <string.h>
 
-#define ROWS 4
-#define ROW_BYTES 3
+#ifdef RNNC_CMSIS_DSP
+#include "dsp/basic_math_functions.h"
+#endif
 
-extern const int8_t tiny_sample[ROWS * ROW_BYTES];
+#define ROWS 4
+#define ROW_BYTES 5
+
+extern const int8_t tiny_increment[1];
 
 static void add_one(const void *params, const rnnc_job *job) {
     const int8_t *in = job->rows[0];
     int8_t *out = job->out;
     (void)params;
+#ifdef RNNC_CMSIS_DSP
+    arm_offset_q7(in, tiny_increment[0], out, ROW_BYTES);
+#else
     for (int i = 0; i < ROW_BYTES; ++i) {
-        out[i] = (int8_t)(in[i] + 1);
+        int sum = in[i] + tiny_increment[0];
+        out[i] = (int8_t)(sum < INT8_MAX ? sum : INT8_MAX);
     }
+#endif
 }
 
 static const rnnc_tensor tensors[] = {
-    {.offset = 0, .row_bytes = 3, .height = 4, .ring = 4, .producer = RNNC_NONE},
-    {.offset = 12, .row_bytes = 3, .height = 4, .ring = 4, .producer = 0},
+    {.offset = 0, .row_bytes = 5, .height = 4, .ring = 4, .producer = RNNC_NONE},
+    {.offset = 20, .row_bytes = 5, .height = 4, .ring = 4, .producer = 0},
 };
 static const rnnc_window windows[] = {{.tensor = 0, .rows = 1, .stride = 1, .dilation = 1}};
 static const rnnc_op ops[] = {{.kernel = add_one, .windows = 1, .output = 1, .jobs = 4}};
 static const uint16_t sinks[] = {0};
 static const rnnc_stage stages[] = {{.ops = 1, .sinks = 1, .ticks = 4}};
-static const rnnc_port inputs[] = {{.name = "x", .bytes = 12, .row_bytes = 3, .height = 4, .width = 3,
-                                    .channels = 1, .element_bytes = 1, .scale = 1.0f}};
-static const rnnc_port outputs[] = {{.name = "y", .bytes = 12, .row_bytes = 3, .height = 4, .width = 3,
-                                     .channels = 1, .element_bytes = 1, .tensor = 1, .scale = 1.0f}};
-static const char *const op_names[] = {"add_one"};
+static const rnnc_port inputs[] = {{.name = "x",
+                                    .bytes = 20,
+                                    .row_bytes = 5,
+                                    .height = 4,
+                                    .width = 5,
+                                    .channels = 1,
+                                    .element_bytes = 1,
+                                    .scale = 1.0f}};
+static const rnnc_port outputs[] = {{.name = "y",
+                                     .bytes = 20,
+                                     .row_bytes = 5,
+                                     .height = 4,
+                                     .width = 5,
+                                     .channels = 1,
+                                     .element_bytes = 1,
+                                     .tensor = 1,
+                                     .scale = 1.0f}};
 static const uint32_t bank_size[] = {TINY_ARENA_SIZE};
 
 const rnnc_model tiny_model = {
@@ -41,8 +62,6 @@ const rnnc_model tiny_model = {
     .sinks = sinks,
     .inputs = inputs,
     .outputs = outputs,
-    .op_names = op_names,
-    .sample = tiny_sample,
     .bank_size = bank_size,
     .state_size = sizeof(tiny_t),
     .n_tensors = 2,

@@ -1,0 +1,123 @@
+"""CProgram: everything that the generated C says, every decision made; the templates only print it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rnnc.ir.types import Array
+
+
+@dataclass(frozen=True, eq=False)
+class CArray:
+    """A constant array of weights.c."""
+
+    name: str
+    ctype: str
+    values: Array
+    comment: str
+
+    @property
+    def bytes(self) -> int:
+        return int(self.values.size) * {"int8_t": 1, "uint8_t": 1, "int16_t": 2, "uint16_t": 2}.get(self.ctype, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class CParams:
+    """The parameter struct of one operator: members are (designator, C expression) pairs."""
+
+    struct: str
+    name: str
+    members: tuple[tuple[str, str], ...]
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class CTensor:
+    comment: str
+    offset: int
+    row_bytes: int
+    height: int
+    ring: int
+    producer: str
+    bank: int
+
+
+@dataclass(frozen=True, slots=True)
+class CWindow:
+    tensor: int
+    rows: int
+    stride: int
+    dilation: int
+    pad: int
+
+
+@dataclass(frozen=True, slots=True)
+class COp:
+    comment: str
+    kernel: str
+    params: str
+    scratch: int
+    scratch_bank: int
+    state: int
+    state_bank: int
+    first_window: int
+    windows: int
+    output: int
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class CStage:
+    comment: str
+    first_op: int
+    ops: int
+    first_sink: int
+    sinks: int
+    ticks: int
+
+
+@dataclass(frozen=True, slots=True)
+class CPort:
+    """An input or output: ``argument`` is its C name, ``macro`` the stem of its constants."""
+
+    name: str
+    argument: str
+    macro: str
+    tensor: int
+    bytes: int
+    row_bytes: int
+    height: int
+    width: int
+    channels: int
+    scale: str
+    zero_point: int
+
+
+@dataclass(frozen=True, eq=False)
+class CProgram:
+    name: str
+    tflite: bool
+    stream: bool
+    model: str
+    headers: tuple[str, ...]
+    arrays: tuple[CArray, ...]
+    params: tuple[CParams, ...]
+    tensors: tuple[CTensor, ...]
+    windows: tuple[CWindow, ...]
+    ops: tuple[COp, ...]
+    stages: tuple[CStage, ...]
+    sinks: tuple[int, ...]
+    inputs: tuple[CPort, ...]
+    outputs: tuple[CPort, ...]
+    bank_sizes: tuple[int, ...]
+    runtime: tuple[str, ...]
+    """Stems of the runtime source families that the kernels need."""
+
+    @property
+    def upper(self) -> str:
+        return self.name.upper()
+
+    @property
+    def counters(self) -> int:
+        """Entries of the engine's counter array: done and path by operator, given by input."""
+        return 2 * len(self.ops) + len(self.inputs)

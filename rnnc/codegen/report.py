@@ -1,0 +1,130 @@
+"""report.json: what a compiled model needs and does (DESIGN's stable keys; sizes in bytes)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rnnc.codegen.lower import int_op
+from rnnc.codegen.program import CProgram
+from rnnc.ir.graph import Graph
+from rnnc.scheduler.plan import Buffer, Plan
+from rnnc.target import Bank
+
+POINTER, ENGINE_POINTERS, ENGINE_COUNTERS = 4, 6, 4
+"""rnnc_engine on a 32-bit core: model, two banks, done, given, path; depth, stage, tick, sink."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What only the C compiler knows, for a Cortex-M4: worst-case ``stack`` of a run, ``code`` and ``constants``
+    (weights and tables) in flash."""
+
+    stack: int
+    stack_path: tuple[str, ...]
+    code: int
+    constants: int
+
+
+def static_bytes(program: CProgram) -> int:
+    """sizeof(NAME_t) on a 32-bit core."""
+    size = POINTER * ENGINE_POINTERS + 2 * ENGINE_COUNTERS + 2 * program.counters
+    return (size + POINTER - 1) // POINTER * POINTER
+
+
+def build_report(
+    graph: Graph,
+    plan: Plan,
+    program: CProgram,
+    banks: Sequence[Bank],
+    measured: Measured | None,
+    notes: Sequence[Mapping[str, str]],
+    target: str,
+) -> dict[str, Any]:
+    """The report as JSON data; stack, code and tables are None where no Arm compiler could measure them."""
+    static = static_bytes(program)
+    weights = sum(array.bytes for array in program.arrays)
+    return {
+        "model": program.name,
+        "source": graph.name,
+        "target": target,
+        "arithmetic": graph.arithmetic,
+        "schedule": plan.schedule,
+        "input_mode": plan.input_mode,
+        "output_mode": plan.output_mode,
+        "ram": {
+            "total": plan.arena + static + (measured.stack if measured else 0),
+            "arena": plan.arena,
+            "stack": measured.stack if measured else None,
+            "static": static,
+            "banks": [
+                {"name": bank.name, "used": used, "size": bank.size}
+                for bank, used in zip(banks, plan.bank_sizes, strict=False)
+            ],
+        },
+        "flash": {
+            "total": measured.code + measured.constants if measured else None,
+            "weights": weights,
+            "code": measured.code if measured else None,
+            "tables": measured.constants - weights if measured else None,
+        },
+        "macs": {"nominal": graph.nominal_macs, "executed": plan.executed_macs},
+        "lower_bound": {
+            "bytes": live_bound(plan),
+            "of": "live bytes of this order of execution, perfectly packed",
+        },
+        "stages": [asdict(stage) for stage in plan.stages],
+        "buffers": [_buffer(buffer) for buffer in plan.buffers],
+        "peak": {"step": plan.peak_step, "buffers": list(plan.peak_buffers)},
+        "steps": plan.jobs,
+        "ops": _ops(graph, plan, program),
+        "inputs": [_port(port) for port in program.inputs],
+        "outputs": [_port(port) for port in program.outputs],
+        "stack_path": list(measured.stack_path) if measured else [],
+        "notes": [*notes, *({"pass": "schedule", "text": note} for note in plan.notes)],
+    }
+
+
+def _buffer(buffer: Buffer) -> dict[str, Any]:
+    keys = ("name", "kind", "offset", "size", "bank", "first_step", "last_step", "shares_with")
+    return {key: getattr(buffer, key) for key in keys}
+
+
+def _port(port: Any) -> dict[str, Any]:
+    keys = ("name", "argument", "height", "width", "channels", "bytes", "zero_point")
+    return {key: getattr(port, key) for key in keys} | {"scale": float(port.scale.rstrip("f"))}
+
+
+def _ops(graph: Graph, plan: Plan, program: CProgram) -> list[dict[str, Any]]:
+    """Per operator in order of execution; ``ram`` is the most that is live while it runs."""
+    by_name = {node.name: node for node in graph.nodes}
+    order = [name for stage in plan.stages for name in stage.nodes]
+    live = live_by_buffer(plan)
+    result = []
+    for index, name in enumerate(order):
+        node = by_name[name]
+        op = int_op(node)
+        result.append(
+            {
+                "name": name,
+                "op": node.op.name,
+                "kernel": program.ops[index].kernel,
+                "macs": op.macs(node.input_types, node.output.type),
+                "ram": live.get(node.output.name, 0),
+                "weights": op.weight_bytes(),
+                "output": list(node.output.type.shape),
+            }
+        )
+    return result
+
+
+def live_by_buffer(plan: Plan) -> dict[str, int]:
+    """By value, the bytes of all buffers alive when its first row is made, space lent between them counted twice."""
+    owners = [buffer for buffer in plan.buffers if not buffer.shares_with]
+    result = {}
+    for buffer in plan.buffers:
+        step = buffer.first_step
+        alive = sum(other.size for other in owners if other.first_step <= step <= other.last_step)
+        result[buffer.value or buffer.name] = min(alive, plan.arena)
+    return result

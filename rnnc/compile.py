@@ -1,0 +1,165 @@
+"""The compiler on one page: ONNX in, a bundle of C out."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rnnc.bundle import bundle_files, check_writable, write_bundle
+from rnnc.codegen.lower import check_name, identifier, lower
+from rnnc.codegen.program import CProgram
+from rnnc.codegen.render import render, runtime_files
+from rnnc.codegen.report import Measured, build_report
+from rnnc.diagnostics import BudgetError, CompileError
+from rnnc.frontend import Model
+from rnnc.frontend.calibrate import Method, calibrate, calibration_runs
+from rnnc.frontend.importer import import_model
+from rnnc.frontend.load import load_model
+from rnnc.frontend.samples import Samples, generated_samples, input_specs, load_samples
+from rnnc.ir.fixedpoint import Arithmetic
+from rnnc.ir.graph import Graph
+from rnnc.ir.ops import FLOAT_OPS
+from rnnc.ir.text import print_graph
+from rnnc.passes import FLOAT_PASSES, PASS_NAMES, integer_passes, needs_ranges, run_passes
+from rnnc.scheduler.auto import Mode, schedule
+from rnnc.scheduler.plan import InputMode, Plan
+from rnnc.target import Target, load_target
+from rnnc.toolchain.cc import ARM_GCC, measure_model
+from rnnc.toolchain.cmsis import locate
+from rnnc.toolchain.tools import has_tool
+
+GENERATED_SAMPLES, SEED = 16, 0
+
+Progress = Callable[[str, int, int], None]
+"""Receives (what is going on, how much is done, of how much)."""
+
+
+def _silent(text: str, done: int, total: int) -> None:
+    """No progress display."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `rnnc compile` was asked for; sizes in bytes."""
+
+    model: Path
+    out: Path
+    target: str = "cortex-m4"
+    name: str | None = None
+    calibration: Path | None = None
+    method: Method = "mse"
+    ram: int | None = None
+    flash: int | None = None
+    schedule: Mode = "auto"
+    input_mode: InputMode = "buffer"
+    arithmetic: Arithmetic = "fast"
+    dump_after: str | None = None
+
+
+@dataclass
+class Compilation:
+    """What a compilation found out beside its files: warnings for the user, notes of the passes, a dump."""
+
+    report: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    notes: list[dict[str, str]] = field(default_factory=list)
+    dump: str | None = None
+
+
+def compile_model(options: Options, progress: Progress = _silent) -> Compilation:
+    """Compile ``options.model`` into the folder ``options.out``.
+
+    Raises CompileError for anything the user must change and BudgetError where --ram, --flash or the target's
+    memory is exceeded; the output folder is then as it was.
+    """
+    check_writable(options.out)
+    name = check_name(options.name or identifier(options.model.stem))
+    target = load_target(options.target)
+    result = Compilation()
+
+    progress("reading the model", 0, 1)
+    model = load_model(options.model)
+    graph = integer_graph(model, options, result, progress)
+
+    progress("scheduling", 0, 1)
+    plan = schedule(graph, target, options.schedule, options.input_mode, ram=options.ram)
+
+    progress("writing C", 0, 1)
+    program = lower(graph, plan, name)
+    sources = {**render(program), **runtime_files(program)}
+    measured = _measure(sources, program, result)
+    result.report = build_report(graph, plan, program, target.banks, measured, result.notes, options.target)
+    _check_budgets(options, target, plan, result.report)
+    write_bundle(options.out, bundle_files(graph, plan, result.report, sources))
+    return result
+
+
+def integer_graph(model: Model, options: Options, result: Compilation, progress: Progress) -> Graph:
+    """Import a model and run the whole pipeline of passes, calibrating where the model is not quantised."""
+    if options.dump_after is not None and options.dump_after not in PASS_NAMES:
+        raise CompileError(f"there is no pass '{options.dump_after}'", remedy=f"one of {', '.join(PASS_NAMES)}")
+
+    def note(name: str, text: str) -> None:
+        result.notes.append({"pass": name, "text": text})
+
+    def after(name: str, graph: Graph) -> None:
+        if name == options.dump_after:
+            result.dump = print_graph(graph, inline=16)
+
+    graph = import_model(model, FLOAT_OPS)
+    graph.arithmetic = options.arithmetic
+    run_passes(graph, FLOAT_PASSES, note, after)
+    ranges = _ranges(model, options, result, progress) if needs_ranges(graph) else {}
+    run_passes(graph, integer_passes(ranges), note, after)
+    return graph
+
+
+def _ranges(
+    model: Model, options: Options, result: Compilation, progress: Progress
+) -> Mapping[str, tuple[float, float]]:
+    specs = input_specs(model)
+    samples: Samples
+    if options.calibration is not None:
+        samples = load_samples(options.calibration, specs)
+    else:
+        samples = generated_samples(specs, GENERATED_SAMPLES, SEED)
+        result.warnings.append(
+            "calibrated on generated inputs: the accuracy of this int8 model is not to be trusted "
+            "(give --calibration X.npz with real ones)"
+        )
+    total = calibration_runs(len(samples), options.method)
+    found = calibrate(model, samples, method=options.method, progress=lambda done: progress("calibrating", done, total))
+    return {name: (item.low, item.high) for name, item in found.items()}
+
+
+def _measure(sources: Mapping[str, str], program: CProgram, result: Compilation) -> Measured | None:
+    """Stack and code size, as far as an Arm compiler is there."""
+    if not has_tool(ARM_GCC):
+        result.warnings.append(f"stack and code size are not known, because {ARM_GCC} is missing (see rnnc doctor)")
+        return None
+    with tempfile.TemporaryDirectory(prefix="rnnc-") as folder:
+        for name, text in sources.items():
+            (Path(folder) / name).write_text(text)
+        size = measure_model(Path(folder), f"{program.name}_run", cmsis=locate())
+    return Measured(size.stack.bytes, size.stack.path, size.code, size.constants)
+
+
+def _check_budgets(options: Options, target: Target, plan: Plan, report: Mapping[str, Any]) -> None:
+    ram, flash = report["ram"]["total"], report["flash"]["total"]
+    if options.ram is not None and ram > options.ram:
+        raise BudgetError(
+            f"the model needs {ram:,} bytes of RAM, {ram - options.ram:,} more than --ram allows",
+            where=f"step {plan.peak_step}, where {', '.join(plan.peak_buffers[:4])} are live",
+            why=f"arena {plan.arena:,}, stack {report['ram']['stack'] or 'unknown'}, static {report['ram']['static']:,}",
+            remedy="try --schedule auto, --input-mode stream, or a smaller input",
+        )
+    limit = options.flash if options.flash is not None else target.flash_size
+    if flash is not None and flash > limit:
+        raise BudgetError(
+            f"the model needs {flash:,} bytes of flash, {flash - limit:,} more than there are",
+            why=f"weights {report['flash']['weights']:,}, code {report['flash']['code']:,}",
+            remedy="use a narrower network, or a chip with more flash",
+        )

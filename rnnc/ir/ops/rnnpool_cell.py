@@ -1,0 +1,182 @@
+"""The FastGRNN cell of RNNPool, in real numbers and in fixed point.
+
+    z = gate(W x + R h + B[0]);  u = update(W x + R h + B[1]);  h' = z * h + (zeta * (1 - z) + nu) * u;  h0 = 0
+
+(Kusupati et al., FastGRNN, NeurIPS 2018.) In fixed point every matrix product is the one of CMSIS-DSP's
+arm_mat_vec_mult_q15, so that library and fused kernels give the same bytes:
+
+    product(M, v) = sat16(sat16(sum_j M[i][j] * v[j] >> 15) << shift)          in Q11
+
+M and v are int16, v being hidden states in Q15 or (input - zero point) << 7. `quantise_matrix` keeps every sum
+of |M[i][j]| * 2^15 below 2^31, so that 32-bit accumulation is exact; ``shift`` is 0 unless the weights are so
+large that this needs it. Both products of a cell truncate, by half a unit on average: the biases give it back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from rnnc.diagnostics import CompileError
+from rnnc.ir.fixedpoint import Int32Array, Int64Array
+
+GateName = Literal["Sigmoid", "QuantSigmoid"]
+UpdateName = Literal["Tanh", "QuantTanh"]
+Int16Array = npt.NDArray[np.int16]
+Float64Array = npt.NDArray[np.float64]
+
+GATES: tuple[GateName, ...] = ("Sigmoid", "QuantSigmoid")
+UPDATES: tuple[UpdateName, ...] = ("Tanh", "QuantTanh")
+
+FRACTION = 11
+"""Fraction bits of products, biases and gate arguments: +-16 before, +-8 after the biases are added."""
+INPUT_SHIFT = 7
+"""(input - zero point) << 7 fills an int16: the difference of two int8 has 9 bits."""
+SEGMENTS = 512
+SEGMENT_BITS = 6
+"""The tables cover the 15-bit gate arguments, [-8, 8), in 512 segments of 2^6."""
+MAX_SHIFT = 15
+ROW_LIMIT = 2**16 - 1
+
+
+def sat16(x: Int64Array) -> Int64Array:
+    return np.clip(x, -32768, 32767)
+
+
+@dataclass(frozen=True, eq=False)
+class FloatCell:
+    """A cell in real numbers: w [h, in], r [h, h], bias [2, h] (gate, update)."""
+
+    w: Float64Array
+    r: Float64Array
+    bias: Float64Array
+    zeta: float
+    nu: float
+    gate: str
+    update: str
+
+    def sweep(self, products: Float64Array, axis: int) -> Float64Array:
+        """Final state after stepping along ``axis`` of ``products`` [..., h], the W x of every step."""
+        steps = np.moveaxis(products, axis, 0)
+        h = np.zeros(steps.shape[1:])
+        for wx in steps:
+            pre = wx + h @ self.r.T
+            z = gate_real(self.gate, pre + self.bias[0])
+            u = gate_real(self.update, pre + self.bias[1])
+            h = z * h + (self.zeta * (1 - z) + self.nu) * u
+        return h
+
+
+@dataclass(frozen=True, eq=False)
+class FixedCell:
+    """A cell in fixed point: w, r int16; bias int16 [2, h] in Q11; zeta, nu in Q15."""
+
+    w: Int16Array
+    w_shift: int
+    r: Int16Array
+    r_shift: int
+    bias: Int16Array
+    zeta: int
+    nu: int
+    gate: str
+    update: str
+
+    def products(self, vectors: Int64Array) -> Int64Array:
+        """W x of vectors [..., in], in Q11."""
+        return product(self.w, self.w_shift, vectors)
+
+    def sweep(self, products: Int64Array, axis: int) -> Int64Array:
+        """Final state in Q15 after stepping along ``axis`` of ``products`` [..., h]."""
+        steps = np.moveaxis(products, axis, 0)
+        h = np.zeros(steps.shape[1:], np.int64)
+        for wx in steps:
+            pre = sat16(wx + product(self.r, self.r_shift, h))
+            z = gate_fixed(self.gate, sat16(pre + self.bias[0]))
+            u = gate_fixed(self.update, sat16(pre + self.bias[1]))
+            c = np.minimum((self.mix - self.zeta * z) >> 15, 32767)
+            h = sat16((z * h + c * u + (1 << 14)) >> 15)
+        return h
+
+    @property
+    def mix(self) -> int:
+        """zeta + nu in Q30 and the rounding of zeta * (1 - z) + nu; below 2^31."""
+        return ((self.zeta + self.nu) << 15) + (1 << 14)
+
+
+def product(matrix: Int16Array, shift: int, vectors: Int64Array) -> Int64Array:
+    """sat16(sat16(sum >> 15) << shift) of matrix [h, n] times vectors [..., n]."""
+    # exact: sums stay below 2^31, far from float64's 2^53
+    acc = np.rint(vectors.astype(np.float64) @ matrix.T.astype(np.float64)).astype(np.int64)
+    return sat16(sat16(acc >> 15) << shift)
+
+
+def gate_real(name: str, x: Float64Array) -> Float64Array:
+    """A gate by its name, in real numbers."""
+    if name == "Sigmoid":
+        return 0.5 + 0.5 * np.tanh(0.5 * x)
+    if name == "Tanh":
+        return np.tanh(x)
+    return np.clip((x + 1) / 2, 0, 1) if name == "QuantSigmoid" else np.clip(x, -1, 1)
+
+
+def gate_fixed(name: str, x: Int64Array) -> Int64Array:
+    """A gate of an argument in Q11, in Q15; 1.0 saturates to 32767.
+
+    Sigmoid and tanh clip their argument to 15 bits, [-8, 8), and interpolate in a table of 512 segments.
+    """
+    if name == "QuantSigmoid":
+        return np.clip((x + (1 << FRACTION)) << 3, 0, 32767)
+    if name == "QuantTanh":
+        return sat16(x << 4)
+    argument = np.clip(x, -(1 << 14), (1 << 14) - 1)
+    entry = gate_table(name).astype(np.int64)[(argument >> SEGMENT_BITS) + SEGMENTS // 2]
+    start, rise = entry >> 16, entry & 0xFFFF
+    within = argument & ((1 << SEGMENT_BITS) - 1)
+    return start + ((rise * within + (1 << (SEGMENT_BITS - 1))) >> SEGMENT_BITS)
+
+
+def gate_table(name: str) -> Int32Array:
+    """Segments of sigmoid or tanh over [-8, 8): value at the start << 16 | rise to the end, both in Q15 [512].
+
+    One word per segment, because one load of 32 bits then brings all that an interpolation needs.
+    """
+    nodes = (np.arange(SEGMENTS + 1) - SEGMENTS // 2) * 2.0 ** (SEGMENT_BITS - FRACTION)
+    values = np.clip(np.rint(gate_real(name, nodes) * 32768), -32768, 32767).astype(np.int64)
+    return ((values[:-1] << 16) | np.diff(values)).astype(np.int32)
+
+
+def is_tabulated(name: str) -> bool:
+    return name in ("Sigmoid", "Tanh")
+
+
+def quantise_cell(cell: FloatCell, input_unit: float) -> FixedCell:
+    """Fixed-point parameters; ``input_unit`` is the real value of 1 in the int16 vectors that the cell reads.
+
+    Raises CompileError for weights too large for any shift.
+    """
+    unit = 2.0 ** (FRACTION + 15)
+    w, w_shift = quantise_matrix(cell.w * (input_unit * unit))
+    r, r_shift = quantise_matrix(cell.r * (unit / 2**15))
+    lost = (2**w_shift + 2**r_shift) / 2
+    bias = np.clip(np.rint(cell.bias * 2**FRACTION + lost), -32768, 32767).astype(np.int16)
+    zeta = int(np.clip(np.rint(cell.zeta * 2**15), 0, 32768))
+    nu = int(np.clip(np.rint(cell.nu * 2**15), 0, 32767))
+    return FixedCell(w, w_shift, r, r_shift, bias, zeta, nu, cell.gate, cell.update)
+
+
+def quantise_matrix(scaled: Float64Array) -> tuple[Int16Array, int]:
+    """Weights in units of the product as int16 and the left shift that stands for what did not fit."""
+    for shift in range(MAX_SHIFT + 1):
+        stored = np.rint(scaled / 2**shift)
+        fits = np.abs(stored).max(initial=0) <= 32767
+        if fits and np.abs(stored).sum(axis=1).max(initial=0) <= ROW_LIMIT:
+            return stored.astype(np.int16), shift
+    raise CompileError(
+        f"the weights of an RNNPool cell are too large: up to {float(np.abs(scaled).max()) / 2**FRACTION / 2**15:g} "
+        "per unit of input",
+        why="gate arguments are held within +-16, which such weights leave with the smallest input",
+        remedy="check the weights, or calibrate the input with representative data",
+    )

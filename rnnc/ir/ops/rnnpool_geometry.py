@@ -1,0 +1,117 @@
+"""Shapes, memory and cost of RNNPool as runtime/c/src/rnnpool.c runs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rnnc.diagnostics import CompileError
+from rnnc.ir.types import TensorType
+
+Pair = tuple[int, int]
+Pads = tuple[int, int, int, int]
+"""top, left, bottom, right"""
+
+LANES = 4
+"""Sweeps that step together (RNNC_RNN_LANES)."""
+
+
+def pooled_shape(x: TensorType, kernel: Pair, strides: Pair, pads: Pads, h2: int) -> tuple[int, int, int]:
+    """Shape of the output of RNNPool over x [H, W, C]."""
+    height = (x.height + pads[0] + pads[2] - kernel[0]) // strides[0] + 1
+    width = (x.width + pads[1] + pads[3] - kernel[1]) // strides[1] + 1
+    if height < 1 or width < 1:
+        raise CompileError(
+            f"the patch {kernel[0]}x{kernel[1]} is larger than its padded input {x.height}x{x.width}",
+            remedy="check the input size or the padding",
+        )
+    return height, width, 4 * h2
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Input channels and hidden units of RNN1 and RNN2."""
+
+    channels: int
+    h1: int
+    h2: int
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """One RNNPool over an output of ``height`` x ``width`` patches of ``kernel`` (rows, columns)."""
+
+    sizes: Sizes
+    kernel: Pair
+    strides: Pair
+    height: int
+    width: int
+
+    @property
+    def kept_rows(self) -> int:
+        """Row summaries of a patch that the patch below needs again."""
+        return max(0, self.kernel[0] - self.strides[0])
+
+    @property
+    def column_step(self) -> int:
+        """Columns between the starts of two patches, counting only columns that some patch covers."""
+        return min(self.strides[1], self.kernel[1])
+
+    def nominal_macs(self) -> int:
+        """Matrix products of all patches, each computed alone."""
+        rows, columns = self.kernel
+        c, h1, h2 = self.sizes.channels, self.sizes.h1, self.sizes.h2
+        patch = 2 * rows * columns * h1 * (c + h1) + 2 * (rows + columns) * h2 * (h1 + h2)
+        return self.height * self.width * patch
+
+    def executed_macs(self, share_rows: bool) -> int:
+        """Matrix products that the kernel computes, unused lanes of the last group included.
+
+        Products with the zero state of the first step are left out.
+        """
+        rows = self.kernel[0]
+        fresh = rows - self.kept_rows if share_rows else rows
+        rows_swept = rows + (self.height - 1) * fresh
+        finish = self.width * LANES * (max(self.kernel) - 1) * self.sizes.h2**2
+        return rows_swept * self._row_macs() + self.height * (self._column_macs() + finish)
+
+    def _row_macs(self) -> int:
+        """Summaries of one input row for every patch of an output row, and W2 times them."""
+        c, h1, h2 = self.sizes.channels, self.sizes.h1, self.sizes.h2
+        total = 0
+        for first in range(0, self.width, LANES):
+            span = lane_multiple(self.span(min(LANES, self.width - first)))
+            total += span * c * h1 + LANES * ((self.kernel[1] - 1) * h1 * h1 + h1 * h2)
+        return total
+
+    def _column_macs(self) -> int:
+        """Summaries of all columns for one output row, and W2 times them."""
+        c, h1, h2 = self.sizes.channels, self.sizes.h1, self.sizes.h2
+        rows = self.kernel[0]
+        return lane_multiple(self.span(self.width)) * (rows * c * h1 + (rows - 1) * h1 * h1 + h1 * h2)
+
+    def span(self, patches: int) -> int:
+        """Columns that neighbouring patches cover."""
+        return (patches - 1) * self.column_step + self.kernel[1]
+
+    def scratch_bytes(self) -> int:
+        """What `divide_scratch` in rnnpool.c hands out: int16 throughout."""
+        h1, h2 = even(self.sizes.h1), even(self.sizes.h2)
+        pixels = LANES * even(self.sizes.channels)
+        states = 3 * LANES * max(h1, h2)
+        span = lane_multiple(self.span(min(LANES, self.width)))
+        products = max(span, LANES * self.kernel[0]) * h1
+        window = LANES * self.kernel[0] * h2
+        ring = lane_multiple(self.kernel[1] + LANES - 1) * h2
+        return 2 * (pixels + states + products + window + ring)
+
+    def state_bytes(self) -> int:
+        """Row summaries kept for the next output row, as W2 times them."""
+        return 2 * self.width * self.kept_rows * even(self.sizes.h2) if self.height > 1 else 0
+
+
+def even(count: int) -> int:
+    return count + count % 2
+
+
+def lane_multiple(count: int) -> int:
+    return -(-count // LANES) * LANES

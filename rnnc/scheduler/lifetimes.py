@@ -1,0 +1,248 @@
+"""When every row is written and last read, and from that how many rows each value must hold at a time.
+
+All of it is derived from an execution (the actual order of jobs), so that it holds for any kind of stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rnnc.scheduler.execution import NEVER, Execution, Network, Steps
+from rnnc.scheduler.plan import Buffer, BufferKind
+
+Extent = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Life of the rows of one value: row y holds something needed from step written[y] to step last[y].
+
+    written[y] is NEVER, and last[y] -1, for a row that is never made.
+    """
+
+    written: Steps
+    last: Steps
+
+    @property
+    def ring(self) -> int:
+        """The fewest slots for which row y + ring is always written after row y was read for the last time."""
+        present_at_last = np.searchsorted(self.written, self.last, side="right")
+        return max(1, int((present_at_last - np.arange(len(self.last))).max(initial=1)))
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Buffers that share one place: bytes low[i] .. high[i] - 1 of it are in use at step first + i, none where
+    they are equal. ``members`` are its buffers, still without offsets, of ``size`` bytes at most."""
+
+    members: tuple[Buffer, ...]
+    size: int
+    first: int
+    low: Extent
+    high: Extent
+    is_input: bool = False
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.low) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Values in one place, each but the first written in place over the one before; ``rows`` is their union."""
+
+    values: tuple[int, ...]
+    rows: Rows
+    slots: int
+
+
+def blocks(
+    network: Network, execution: Execution, held: Collection[int], values: Collection[int] | None = None
+) -> list[Block]:
+    """All buffers that an execution needs.
+
+    ``held`` values are kept, whole, until after the last step: graph outputs in buffer mode and, for a part of a
+    schedule, whatever a later stage reads. ``values`` (default: all) limits which values are placed; those that
+    the execution does not make are there, whole, from the first step.
+    """
+    tasks = _steps_of_tasks(execution)
+    lives = _row_lives(network, execution, tasks, held, values)
+    result = [_value_block(network, execution, lives, group) for group in _groups(network, lives, tasks, held)]
+    result += _private_blocks(network, tasks)
+    return result
+
+
+def live_bytes(parts: Collection[Block], steps: int) -> Extent:
+    """Bytes in use at each step [steps]."""
+    total = np.zeros(max(steps, 1), np.int64)
+    for part in parts:
+        total[part.first : part.last + 1] += part.high - part.low
+    return total
+
+
+def _steps_of_tasks(execution: Execution) -> dict[int, Steps]:
+    """The step of each job, by task, for the tasks that run."""
+    order = np.argsort(execution.task, kind="stable")
+    starts = np.flatnonzero(np.diff(execution.task[order], prepend=-1))
+    return {
+        int(execution.task[group[0]]): group for group in np.split(order, starts[1:]) if len(group)
+    }
+
+
+def _row_lives(
+    network: Network,
+    execution: Execution,
+    tasks: dict[int, Steps],
+    held: Collection[int],
+    values: Collection[int] | None,
+) -> dict[int, Rows]:
+    chosen = range(len(network.values)) if values is None else sorted(values)
+    lives: dict[int, Rows] = {}
+    for value in chosen:
+        height = network.values[value].type.height
+        written = np.zeros(height, np.int64)
+        producer = network.producer(value)
+        if producer in tasks:
+            written = np.full(height, NEVER, np.int64)
+            steps = tasks[producer]
+            if not network.tasks[producer].accumulates:
+                written[: len(steps)] = steps
+            elif len(steps) == network.tasks[producer].jobs:
+                written[:] = steps[-1]
+        elif value in execution.pushed:
+            written = execution.pushed[value]
+        lives[value] = Rows(written, np.where(written < NEVER, written, -1))
+    for index, steps in tasks.items():
+        task = network.tasks[index]
+        for window in task.windows:
+            rows = lives.get(task.inputs[window.input])
+            if rows is None:
+                continue
+            base = np.arange(len(steps)) * window.stride - window.pad
+            for tap in range(window.rows):
+                row = base + tap * window.dilation
+                inside = (row >= 0) & (row < len(rows.last))
+                np.maximum.at(rows.last, row[inside], steps[inside])
+    end = max(execution.steps - 1, 0)
+    for value in held:
+        if value in lives:
+            lives[value].last[lives[value].written < NEVER] = end
+    return lives
+
+
+def _slots(rows: Rows, whole: bool) -> int:
+    return len(rows.last) if whole else min(rows.ring, len(rows.last))
+
+
+def _groups(
+    network: Network, lives: dict[int, Rows], tasks: dict[int, Steps], held: Collection[int]
+) -> Iterator[_Group]:
+    """Each value alone, or joined to the input that its operator may overwrite, where that saves memory."""
+    group_of = {value: _Group((value,), rows, _slots(rows, value in held)) for value, rows in lives.items()}
+    for index in sorted(tasks):
+        output = network.tasks[index].output
+        best: tuple[int, _Group] | None = None
+        for value in _overwritable(network, index, lives):
+            group = group_of[value]
+            joined = _join(group, output, group_of[output], whole=output in held)
+            saved = group.slots + group_of[output].slots - joined.slots
+            if group.values[-1] == value and saved > 0 and (best is None or saved > best[0]):
+                best = saved, joined
+        if best is not None:
+            for member in best[1].values:
+                group_of[member] = best[1]
+    return iter(dict.fromkeys(group_of.values()))
+
+
+def _overwritable(network: Network, index: int, lives: dict[int, Rows]) -> Iterator[int]:
+    """Inputs of a task whose every row is dead once the output row of the same number is written."""
+    task = network.tasks[index]
+    output = network.values[task.output].type
+    for position in task.op.in_place:
+        value = task.inputs[position]
+        kind = network.values[value].type
+        row_by_row = all(
+            (w.rows, w.stride, w.pad) == (1, 1, 0) for w in task.windows if task.inputs[w.input] == value
+        )
+        if value not in lives or not row_by_row or task.accumulates:
+            continue
+        if (kind.height, kind.row_bytes) != (output.height, output.row_bytes):
+            continue
+        if bool((lives[value].last <= lives[task.output].written).all()):
+            yield value
+
+
+def _join(group: _Group, output: int, out: _Group, whole: bool) -> _Group:
+    rows = Rows(group.rows.written, np.maximum(group.rows.last, out.rows.last))
+    # a ring has one length: a whole member makes the others whole too
+    whole = whole or group.slots == len(rows.last)
+    return _Group((*group.values, output), rows, _slots(rows, whole))
+
+
+def _value_block(network: Network, execution: Execution, lives: dict[int, Rows], group: _Group) -> Block:
+    row_bytes = network.values[group.values[0]].type.row_bytes
+    members = tuple(
+        _value_buffer(network, execution, value, lives[value], group, row_bytes) for value in group.values
+    )
+    first = min(member.first_step for member in members)
+    last = max(member.last_step for member in members)
+    size = group.slots * row_bytes
+    is_input = group.values[0] < network.n_inputs
+    if group.slots < len(group.rows.last):
+        return Block(members, size, first, *_constant(size, last - first + 1), is_input)
+    steps = np.arange(first, last + 1)
+    low = np.searchsorted(np.maximum.accumulate(group.rows.last), steps, side="left") * row_bytes
+    high = np.searchsorted(group.rows.written, steps, side="right") * row_bytes
+    return Block(members, size, first, np.minimum(low, high), high, is_input)
+
+
+def _value_buffer(
+    network: Network, execution: Execution, value: int, rows: Rows, group: _Group, row_bytes: int
+) -> Buffer:
+    name = network.values[value].name
+    kind: BufferKind = "tensor" if group.slots == len(rows.last) else "ring"
+    if value in network.outputs:
+        kind = "output"
+    elif value < network.n_inputs:
+        kind = "input"
+    leader = network.values[group.values[0]].name
+    first = int(rows.written.min(initial=NEVER))
+    return Buffer(
+        name,
+        kind,
+        group.slots * row_bytes,
+        first if first < NEVER else 0,
+        max(int(rows.last.max(initial=0)), 0),
+        value=name,
+        row_bytes=row_bytes,
+        rows=group.slots,
+        shares_with="" if leader == name else leader,
+    )
+
+
+def _private_blocks(network: Network, tasks: dict[int, Steps]) -> Iterator[Block]:
+    """Scratch, in use while a job of its node runs, and state, in use from the first job to the last."""
+    for index, steps in tasks.items():
+        task = network.tasks[index]
+        types, output = task.node.input_types, task.node.output.type
+        first, last = int(steps[0]), int(steps[-1])
+        length = last - first + 1
+        name = task.node.name
+        scratch = task.op.scratch_bytes(types, output)
+        if scratch:
+            buffer = Buffer(f"{name}.scratch", "scratch", scratch, first, last, node=name)
+            high = np.zeros(length, np.int64)
+            high[steps - first] = scratch
+            yield Block((buffer,), scratch, first, np.zeros(length, np.int64), high)
+        state = task.op.state_bytes(types, output)
+        if state:
+            buffer = Buffer(f"{name}.state", "state", state, first, last, node=name)
+            yield Block((buffer,), state, first, *_constant(state, length))
+
+
+def _constant(size: int, length: int) -> tuple[Extent, Extent]:
+    return np.zeros(length, np.int64), np.full(length, size, np.int64)

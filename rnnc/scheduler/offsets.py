@@ -1,0 +1,224 @@
+"""Where each block lies: offsets in one or two memory banks that keep the peak low.
+
+The bytes of a block that are in use change over time (`lifetimes.Block`), so two blocks may overlap as long as no
+byte is in use by both at the same step: an output can grow into the space that its input leaves (Claim 4).
+All searches are bounded by counts, never by a clock, so that a plan is the same every time.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rnnc.scheduler.lifetimes import Block
+from rnnc.scheduler.plan import ALIGN
+
+Matrix = npt.NDArray[np.int64]
+
+APART = -(2**40)
+"""Distance of two blocks that are never in use at the same time."""
+
+EXACT_BLOCKS = 8
+EXACT_NODES = 20_000
+ROUNDS = 300
+
+
+@dataclass(frozen=True)
+class Placement:
+    """``offset`` and ``bank`` by block, ``sizes``: the bytes used in each bank."""
+
+    offset: tuple[int, ...]
+    bank: tuple[int, ...]
+    sizes: tuple[int, ...]
+
+    @property
+    def total(self) -> int:
+        return sum(self.sizes)
+
+
+def distances(parts: Sequence[Block]) -> Matrix:
+    """D[a, b]: b is clear above a if offset[b] >= offset[a] + D[a, b]. A multiple of ALIGN, APART if the two are
+    never in use together; less than the size of a where a grows into b."""
+    count = len(parts)
+    result = np.full((count, count), APART, np.int64)
+    used = [part.low < part.high for part in parts]
+    for a in range(count):
+        for b in range(a + 1, count):
+            one, two = parts[a], parts[b]
+            begin, end = max(one.first, two.first), min(one.last, two.last) + 1
+            if begin >= end:
+                continue
+            first = slice(begin - one.first, end - one.first)
+            second = slice(begin - two.first, end - two.first)
+            both = used[a][first] & used[b][second]
+            if both.any():
+                result[a, b] = _aligned(int((one.high[first] - two.low[second])[both].max()))
+                result[b, a] = _aligned(int((two.high[second] - one.low[first])[both].max()))
+    return result
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGN) * ALIGN
+
+
+def pack(parts: Sequence[Block], capacities: Sequence[int | None], input_bank: int = 0) -> Placement:
+    """Offsets for all blocks: in the first bank alone if they fit, else with blocks moved to the other banks.
+
+    A capacity of None is unlimited. Graph inputs stay in ``input_bank``, which a peripheral can write to. If no
+    placement is found that fits, the smallest one in a single bank is returned.
+    """
+    matrix = distances(parts)
+    alone = _pack_single(parts, matrix)
+    limit = capacities[0]
+    if limit is None or alone.total <= limit or len(capacities) == 1:
+        return Placement(alone.offset, alone.bank, (alone.total, *(0 for _ in capacities[1:])))
+    spilled = [
+        placement
+        for order in _orders(parts)
+        if (placement := _pack_banks(parts, matrix, order, capacities, input_bank)) is not None
+    ]
+    return min(spilled, key=lambda placement: placement.total, default=alone)
+
+
+def _orders(parts: Sequence[Block]) -> Iterator[list[int]]:
+    """Orders in which a first-fit placement does well."""
+    every = range(len(parts))
+    area = [int((part.high - part.low).sum()) for part in parts]
+    yield sorted(every, key=lambda i: (-parts[i].size, parts[i].first, i))
+    yield sorted(every, key=lambda i: (-area[i], i))
+    yield sorted(every, key=lambda i: (-len(parts[i].low), -parts[i].size, i))
+    yield sorted(every, key=lambda i: (parts[i].first, -parts[i].size, i))
+    yield sorted(every, key=lambda i: (-parts[i].last, -parts[i].size, i))
+
+
+def _lowest(block: int, placed: Sequence[int], offset: Matrix, matrix: Matrix) -> int:
+    """The lowest offset at which a block is clear of all placed ones."""
+    others = np.asarray(placed, np.int64)
+    below = offset[others] - matrix[block, others]
+    above = offset[others] + matrix[others, block]
+    clash = (matrix[block, others] > APART) & (below < above) & (above > 0)
+    position = 0
+    for low, high in sorted(zip(below[clash].tolist(), above[clash].tolist(), strict=True)):
+        if position <= low:
+            break
+        position = max(position, high)
+    return position
+
+
+def _first_fit(parts: Sequence[Block], matrix: Matrix, order: Sequence[int]) -> tuple[Matrix, int]:
+    offset = np.zeros(len(parts), np.int64)
+    peak = 0
+    for count, block in enumerate(order):
+        offset[block] = _lowest(block, order[:count], offset, matrix)
+        peak = max(peak, int(offset[block]) + parts[block].size)
+    return offset, peak
+
+
+def _pack_single(parts: Sequence[Block], matrix: Matrix) -> Placement:
+    """The best of several first-fit orders, improved by moving what lies on top to the front."""
+    tried = [(order, *_first_fit(parts, matrix, order)) for order in _orders(parts)]
+    order, offset, peak = min(tried, key=lambda entry: entry[2])
+    bound = _bound(parts)
+    if peak > bound and len(parts) <= EXACT_BLOCKS:
+        order, offset, peak = _Exact(parts, matrix, bound, (order, offset, peak)).search()
+    elif peak > bound:
+        order, offset, peak = _improve(parts, matrix, bound, (order, offset, peak))
+    return Placement(tuple(int(o) for o in offset), (0,) * len(parts), (_aligned(peak),))
+
+
+def _bound(parts: Sequence[Block]) -> int:
+    """Live bytes of the fullest step: no placement needs less."""
+    end = max((part.last for part in parts), default=0) + 1
+    total = np.zeros(end, np.int64)
+    for part in parts:
+        total[part.first : part.last + 1] += part.high - part.low
+    return int(total.max(initial=0))
+
+
+Solution = tuple[list[int], Matrix, int]
+"""Order of placement, offsets, peak."""
+
+
+def _improve(parts: Sequence[Block], matrix: Matrix, bound: int, start: Solution) -> Solution:
+    """Local search: place a block that reaches the peak, or one in its way, earlier; keep what is no worse."""
+    chance = random.Random(len(parts))  # the same moves every time
+    best = current = start
+    for _ in range(ROUNDS):
+        order, offset, peak = current
+        top = [block for block in order if offset[block] + parts[block].size == peak]
+        victim = chance.choice(top)
+        if chance.random() < 0.3:
+            near = [block for block in order if matrix[victim, block] > APART]
+            victim = chance.choice(near or top)
+        changed = [block for block in order if block != victim]
+        changed.insert(chance.randrange(order.index(victim) + 1), victim)
+        moved, reached = _first_fit(parts, matrix, changed)
+        if reached <= peak:
+            current = changed, moved, reached
+        if reached < best[2]:
+            best = current
+        if best[2] <= bound:
+            break
+    return best
+
+
+class _Exact:
+    """Depth-first search over all orders of placement, cut off at the best peak and after EXACT_NODES steps."""
+
+    def __init__(self, parts: Sequence[Block], matrix: Matrix, bound: int, start: Solution) -> None:
+        self.parts, self.matrix, self.bound, self.best = parts, matrix, bound, start
+        self.offset = np.zeros(len(parts), np.int64)
+        self.order: list[int] = []
+        self.left = EXACT_NODES
+
+    def search(self) -> Solution:
+        self._visit(0)
+        return self.best
+
+    def _visit(self, peak: int) -> None:
+        if peak >= self.best[2] or self.best[2] <= self.bound or self.left == 0:
+            return
+        self.left -= 1
+        if len(self.order) == len(self.parts):
+            self.best = list(self.order), self.offset.copy(), peak
+            return
+        for block in range(len(self.parts)):
+            if block not in self.order:
+                self.offset[block] = _lowest(block, self.order, self.offset, self.matrix)
+                top = int(self.offset[block]) + self.parts[block].size
+                self.order.append(block)
+                self._visit(max(peak, top))
+                self.order.pop()
+
+
+def _pack_banks(
+    parts: Sequence[Block],
+    matrix: Matrix,
+    order: Sequence[int],
+    capacities: Sequence[int | None],
+    input_bank: int,
+) -> Placement | None:
+    """First fit, each block in the first bank that has room for it; None if one fits nowhere."""
+    offset = np.zeros(len(parts), np.int64)
+    held: list[list[int]] = [[] for _ in capacities]
+    sizes = [0] * len(capacities)
+    bank_of = [0] * len(parts)
+    # inputs cannot move, so they choose first
+    for block in sorted(order, key=lambda i: not parts[i].is_input):
+        banks = [input_bank] if parts[block].is_input else range(len(capacities))
+        for bank in banks:
+            offset[block] = _lowest(block, held[bank], offset, matrix)
+            top = _aligned(int(offset[block]) + parts[block].size)
+            capacity = capacities[bank]
+            if capacity is None or top <= capacity:
+                held[bank].append(block)
+                sizes[bank] = max(sizes[bank], top)
+                bank_of[block] = bank
+                break
+        else:
+            return None
+    return Placement(tuple(int(o) for o in offset), tuple(bank_of), tuple(sizes))

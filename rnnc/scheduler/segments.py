@@ -1,0 +1,81 @@
+"""The cost of a piece of the graph as one stage: the most bytes in use at any of its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from rnnc.scheduler.execution import Network, execute
+from rnnc.scheduler.lifetimes import blocks, live_bytes
+from rnnc.scheduler.plan import InputMode, OutputMode
+
+
+@dataclass(frozen=True)
+class Options:
+    """Whether inputs and outputs are whole frames in the arena, or come and go row by row."""
+
+    input_mode: InputMode = "buffer"
+    output_mode: OutputMode = "buffer"
+
+
+class Costs:
+    """Peaks of stages, each executed once and remembered. Sets of finished tasks are bit masks."""
+
+    def __init__(self, network: Network, options: Options) -> None:
+        self.network, self.options = network, options
+        self.size = [value.type.bytes for value in network.values]
+        self.readers = [mask_of(readers) for readers in network.readers]
+        self.kept = [options.output_mode == "buffer" and v in network.outputs for v in range(len(self.size))]
+        self._crossing: dict[int, frozenset[int]] = {}
+        self._peaks: dict[tuple[tuple[int, ...], frozenset[int], frozenset[int]], int] = {}
+
+    def crossing(self, finished: int) -> frozenset[int]:
+        """Values that are in memory when just these tasks are finished."""
+        if finished not in self._crossing:
+            self._crossing[finished] = frozenset(
+                value
+                for value, readers in enumerate(self.readers)
+                if self._made(value, finished) and (self.kept[value] or readers & ~finished)
+            )
+        return self._crossing[finished]
+
+    def _made(self, value: int, finished: int) -> bool:
+        producer = self.network.producer(value)
+        if producer is not None:
+            return bool(finished >> producer & 1)
+        # a streamed input comes with its first reader
+        return self.options.input_mode == "buffer" or bool(self.readers[value] & finished)
+
+    def boundary(self, finished: int) -> int:
+        """Bytes in memory when just these tasks are finished."""
+        return sum(self.size[value] for value in self.crossing(finished))
+
+    def of(self, tasks: Sequence[int], finished: int) -> int:
+        """Peak of one stage of ``tasks`` after those in ``finished``."""
+        network = self.network
+        before = self.crossing(finished)
+        after = self.crossing(finished | mask_of(tasks))
+        read = frozenset(value for task in tasks for value in network.tasks[task].inputs)
+        made = frozenset(network.tasks[task].output for task in tasks)
+        aside = sum(self.size[value] for value in before - read)
+        held = after & (read | made)
+        streamed = frozenset(value for value in read - before if value < network.n_inputs)
+        key = tuple(tasks), held, streamed
+        if key not in self._peaks:
+            self._peaks[key] = self._peak(tasks, held, read | made, streamed)
+        return self._peaks[key] + aside
+
+    def _peak(
+        self, tasks: Sequence[int], held: Collection[int], values: Collection[int], streamed: Collection[int]
+    ) -> int:
+        execution = execute(self.network, [self.network.piece(tasks)], streamed)
+        parts = blocks(self.network, execution, held, values)
+        return int(live_bytes(parts, execution.steps).max())
+
+
+def mask_of(tasks: Sequence[int]) -> int:
+    """The set of these tasks as a bit mask."""
+    mask = 0
+    for task in tasks:
+        mask |= 1 << task
+    return mask

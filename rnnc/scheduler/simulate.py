@@ -1,0 +1,155 @@
+"""Runs a plan in numpy, row by row, out of arenas of exactly the planned size: what the C will do, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from rnnc.ir.graph import Graph
+from rnnc.ir.op import WindowRows, gather
+from rnnc.ir.types import Array
+from rnnc.scheduler.execution import Network, Task, events, execute
+from rnnc.scheduler.plan import Buffer, Plan
+
+POISON = 0xA5
+
+Trace = Callable[[int, int, bytes], None]
+"""Called for each row an operator makes, in the order of the C engine: (operator, row, bytes). Operators are
+numbered through the stages in order, as in the generated table."""
+
+
+def simulate(
+    graph: Graph, plan: Plan, inputs: Mapping[str, Array], trace: Trace | None = None
+) -> dict[str, Array]:
+    """Run one inference.
+
+    ``inputs`` and the result hold, by port name, arrays in the type and (height, width, channels) order of the
+    port's value.
+    """
+    return _Simulator(graph, plan, inputs, trace).run()
+
+
+@dataclass
+class _Consumed:
+    """Input rows that an accumulating operator has seen; their ring slots may be gone when it delivers."""
+
+    arrays: list[Array] = field(default_factory=list)
+
+
+class _Simulator:
+    def __init__(self, graph: Graph, plan: Plan, inputs: Mapping[str, Array], trace: Trace | None) -> None:
+        self.graph, self.plan, self.trace = graph, plan, trace
+        self.network = Network(graph)
+        self.given = {port.value.name: inputs[port.name] for port in graph.inputs}
+        self.banks = [np.full(size, POISON, np.uint8) for size in plan.bank_sizes]
+        self.place = [plan.place_of(value.name) for value in self.network.values]
+        names = [name for stage in plan.stages for name in stage.nodes]
+        self.op_index = {name: index for index, name in enumerate(names)}
+        self.private = {
+            (task.node.name, kind): plan.buffer_of(task.node.name, kind)
+            for task in self.network.tasks
+            for kind in ("scratch", "state")
+        }
+        self.consumed = {
+            index: _Consumed([np.zeros(value.type.shape, value.type.dtype) for value in task.node.inputs])
+            for index, task in enumerate(self.network.tasks)
+            if task.accumulates
+        }
+        self.outputs = {
+            value: np.zeros(self.network.values[value].type.shape, self.network.values[value].type.dtype)
+            for value in self.network.outputs
+        }
+
+    def run(self) -> dict[str, Array]:
+        streamed = range(self.network.n_inputs) if self.plan.input_mode == "stream" else ()
+        pieces = [self.network.piece_of(stage) for stage in self.plan.stages]
+        if self.plan.input_mode == "buffer":
+            for value in range(self.network.n_inputs):
+                for row in range(self.network.values[value].type.height):
+                    self._push(value, row)
+        for _, kind, index, number in events(execute(self.network, pieces, streamed)):
+            if kind == "push":
+                self._push(index, number)
+            else:
+                self._run_job(index, number)
+        return self._results()
+
+    def _push(self, value: int, row: int) -> None:
+        self._write(value, row, self.given[self.network.values[value].name][row])
+
+    def _run_job(self, index: int, job: int) -> None:
+        task = self.network.tasks[index]
+        self._poison(self.private[task.node.name, "scratch"])
+        if job == 0:
+            self._poison(self.private[task.node.name, "state"])
+        if not task.accumulates:
+            rows = task.op.compute(self._gather(task, job))
+            self._deliver(task, job, rows[0])
+            return
+        self._consume(index, task, job)
+        if job == task.jobs - 1:
+            windows = gather(task.op, self.consumed[index].arrays, task.node.input_types, range(task.height))
+            for row, values in enumerate(task.op.compute(windows)):
+                self._deliver(task, row, values)
+
+    def _gather(self, task: Task, job: int) -> list[WindowRows]:
+        result: list[WindowRows] = []
+        for window in task.windows:
+            value = task.inputs[window.input]
+            height, width, channels = self.network.values[value].type.shape
+            values = np.zeros((1, window.rows, width, channels), np.int64)
+            present = np.zeros((1, window.rows), np.bool_)
+            for tap in range(window.rows):
+                row = window.first(job) + tap * window.dilation
+                if 0 <= row < height:
+                    values[0, tap] = self._read(value, row)
+                    present[0, tap] = True
+            result.append(WindowRows(values, present))
+        return result
+
+    def _consume(self, index: int, task: Task, job: int) -> None:
+        for window in task.windows:
+            array = self.consumed[index].arrays[window.input]
+            for tap in range(window.rows):
+                row = window.first(job) + tap * window.dilation
+                if 0 <= row < len(array):
+                    array[row] = self._read(task.inputs[window.input], row)
+
+    def _deliver(self, task: Task, row: int, values: npt.NDArray[np.int64]) -> None:
+        stored = self._write(task.output, row, values)
+        if task.output in self.outputs and self.plan.output_mode == "stream":
+            self.outputs[task.output][row] = self._read(task.output, row)
+        if self.trace is not None:
+            self.trace(self.op_index[task.node.name], row, stored)
+
+    def _slot(self, value: int, row: int) -> npt.NDArray[np.uint8]:
+        buffer = self.place[value]
+        start = buffer.offset + row % buffer.rows * buffer.row_bytes
+        return self.banks[buffer.bank][start : start + buffer.row_bytes]
+
+    def _read(self, value: int, row: int) -> Array:
+        kind = self.network.values[value].type
+        return np.frombuffer(self._slot(value, row).tobytes(), kind.dtype).reshape(kind.shape[1:])
+
+    def _write(self, value: int, row: int, values: Array) -> bytes:
+        kind = self.network.values[value].type
+        stored = np.ascontiguousarray(values).astype(kind.dtype).tobytes()
+        self._slot(value, row)[:] = np.frombuffer(stored, np.uint8)
+        return stored
+
+    def _poison(self, buffer: Buffer | None) -> None:
+        if buffer is not None:
+            self.banks[buffer.bank][buffer.offset : buffer.offset + buffer.size] = POISON
+
+    def _results(self) -> dict[str, Array]:
+        results: dict[str, Array] = {}
+        for port in self.graph.outputs:
+            value = self.network.number[port.value]
+            if self.plan.output_mode == "buffer":
+                for row in range(port.value.type.height):
+                    self.outputs[value][row] = self._read(value, row)
+            results[port.name] = self.outputs[value]
+        return results

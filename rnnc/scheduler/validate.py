@@ -1,0 +1,223 @@
+"""An independent check of a plan: plays it job by job and watches who owns each byte of each bank.
+
+It shares nothing with the planner but the definition of a Plan, and is meant to be too simple to be wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+import numpy as np
+
+from rnnc.diagnostics import VerificationError
+from rnnc.ir.graph import Graph, Node, Value
+from rnnc.ir.op import IntOp
+from rnnc.scheduler.plan import ALIGN, Buffer, Plan
+
+MAX_ROWS = 64
+"""Row pointers of one job (RNNC_MAX_ROWS)."""
+
+
+def validate(graph: Graph, plan: Plan, capacities: Sequence[int] | None = None) -> None:
+    """Raise VerificationError, naming node or buffer and step, unless the plan computes the graph.
+
+    ``capacities``: bytes that each bank may have.
+    """
+    for bank, size in enumerate(plan.bank_sizes):
+        if capacities is not None and (bank >= len(capacities) or size > capacities[bank]):
+            _fail(f"bank {bank}", f"the plan uses {size} bytes of it, more than it has")
+    for buffer in plan.buffers:
+        _check_buffer(plan, buffer)
+    _check_stages(graph, plan)
+    _Player(graph, plan).play()
+
+
+def _fail(where: str, what: str) -> NoReturn:
+    raise VerificationError(what, where=where, why="the memory plan is wrong; this is a bug in the scheduler")
+
+
+def _check_buffer(plan: Plan, buffer: Buffer) -> None:
+    if buffer.offset % ALIGN or buffer.offset < 0:
+        _fail(buffer.name, f"the buffer starts at {buffer.offset}, which is not a multiple of {ALIGN}")
+    if not 0 <= buffer.bank < len(plan.bank_sizes):
+        _fail(buffer.name, f"there is no bank {buffer.bank}")
+    if buffer.offset + buffer.size > plan.bank_sizes[buffer.bank]:
+        _fail(buffer.name, f"the buffer ends beyond the {plan.bank_sizes[buffer.bank]} bytes of its bank")
+    if buffer.value and buffer.size != buffer.rows * buffer.row_bytes:
+        _fail(buffer.name, f"{buffer.rows} rows of {buffer.row_bytes} bytes do not make {buffer.size} bytes")
+
+
+def _check_stages(graph: Graph, plan: Plan) -> None:
+    order = [name for stage in plan.stages for name in stage.nodes]
+    if sorted(order) != sorted(node.name for node in graph.nodes):
+        _fail(graph.name, "the stages do not hold every node exactly once")
+    at = {name: index for index, name in enumerate(order)}
+    home = {name: stage for stage in plan.stages for name in stage.nodes}
+    for node in graph.nodes:
+        for user in graph.users()[node.output]:
+            if at[user.name] < at[node.name]:
+                _fail(user.name, f"it comes before '{node.name}', whose output it reads")
+            if home[user.name] is not home[node.name] and node.name not in home[node.name].sinks:
+                _fail(node.name, "its output is read in another stage, but it is not a sink of its own")
+        if graph.is_output(node.output) and node.name not in home[node.name].sinks:
+            _fail(node.name, "it makes an output of the graph, but is not a sink of its stage")
+    for stage in plan.stages:
+        if stage.ticks < 1 or not stage.sinks or not set(stage.sinks) <= set(stage.nodes):
+            _fail(stage.nodes[0], "its stage has no ticks, no sinks, or sinks of another stage")
+
+
+class _Player:
+    """Rows made so far, and an owner's number for every byte."""
+
+    def __init__(self, graph: Graph, plan: Plan) -> None:
+        self.graph, self.plan = graph, plan
+        self.place = {buffer.value: buffer for buffer in plan.buffers if buffer.value}
+        self.own = {(buffer.node, buffer.kind): buffer for buffer in plan.buffers if buffer.node}
+        self.maker = {node.output.name: node for node in graph.nodes}
+        self.users = graph.users()
+        self.owner = [np.zeros(size, np.int64) for size in plan.bank_sizes]
+        self.marks = 0
+        self.mark_of: dict[tuple[str, int], int] = {}
+        self.done = {node.name: 0 for node in graph.nodes}
+        self.made = {value.name: 0 for value in graph.values()}
+        self.step = 0
+
+    def play(self) -> None:
+        for value in self.graph.values():
+            self._check_place(value)
+        if self.plan.input_mode == "buffer":
+            for port in self.graph.inputs:
+                for _ in range(port.value.type.height):
+                    self._write_row(port.value)
+        for stage in self.plan.stages:
+            for tick in range(stage.ticks):
+                for name in stage.sinks:
+                    node = next(node for node in self.graph.nodes if node.name == name)
+                    jobs = _op(node).jobs(node.input_types, node.output.type)
+                    while self.done[name] * stage.ticks < (tick + 1) * jobs:
+                        self._demand(node)
+        self._check_end()
+
+    def _check_place(self, value: Value) -> None:
+        buffer = self.place.get(value.name)
+        if buffer is None:
+            _fail(value.name, "the value has no buffer")
+        if buffer.row_bytes != value.type.row_bytes or not 1 <= buffer.rows <= value.type.height:
+            _fail(value.name, f"{buffer.rows} rows of {buffer.row_bytes} bytes do not fit {value.type.shape}")
+
+    def _demand(self, sink: Node) -> None:
+        waiting = [sink]
+        while waiting:
+            node = waiting[-1]
+            lacking = next((v for v, row in self._rows_read(node) if self.made[v.name] <= row), None)
+            if lacking is None:
+                self._play_job(waiting.pop())
+            elif lacking.name in self.maker:
+                waiting.append(self.maker[lacking.name])
+            else:
+                self._write_row(lacking)
+
+    def _rows_read(self, node: Node) -> list[tuple[Value, int]]:
+        """The rows that the next job of a node reads, without padding; window by window, the last row first, as
+        rows are made in order and only the last can be lacking."""
+        rows: list[tuple[Value, int]] = []
+        for window in _op(node).windows(node.input_types):
+            value = node.inputs[window.input]
+            top = self.done[node.name] * window.stride - window.pad
+            taps = [top + i * window.dilation for i in range(window.rows)]
+            # rows between the taps must have been made too: a window's reach decides, not its taps
+            reach = min(max(taps), value.type.height - 1)
+            if self.made[value.name] <= reach:
+                return [(value, reach)]
+            rows += [(value, row) for row in taps if 0 <= row < value.type.height]
+        return rows
+
+    def _play_job(self, node: Node) -> None:
+        op, types, output = _op(node), node.input_types, node.output
+        job, jobs = self.done[node.name], op.jobs(types, output.type)
+        if sum(window.rows for window in op.windows(types)) > MAX_ROWS:
+            _fail(node.name, f"a job of it reads more than {MAX_ROWS} rows")
+        reads = self._rows_read(node)
+        state = self._claim(node, "state", op.state_bytes(types, output.type), fresh=job == 0)
+        scratch = self._claim(node, "scratch", op.scratch_bytes(types, output.type), fresh=True)
+        for value, row in reads:
+            self._check_row(value, row, f"read by job {job} of '{node.name}'")
+        self.done[node.name] += 1
+        if jobs == output.type.height or self.done[node.name] == jobs:
+            for _ in range(1 if jobs == output.type.height else output.type.height):
+                row = self._write_row(output)
+                for value, other in reads:
+                    if not self._in_place(node, value, other, row):
+                        self._check_row(value, other, f"read while job {job} of '{node.name}' writes row {row}")
+        for kind, mark in (("state", state), ("scratch", scratch)):
+            self._check_claim(node, kind, mark)
+        self.step += 1
+
+    def _in_place(self, node: Node, value: Value, row: int, written: int) -> bool:
+        allowed = any(node.inputs[i] is value for i in _op(node).in_place)
+        return allowed and row == written and self._span(value, row) == self._span(node.output, written)
+
+    def _span(self, value: Value, row: int) -> tuple[int, int, int]:
+        buffer = self.place[value.name]
+        start = buffer.offset + row % buffer.rows * buffer.row_bytes
+        return buffer.bank, start, start + buffer.row_bytes
+
+    def _write_row(self, value: Value) -> int:
+        row = self.made[value.name]
+        bank, start, end = self._span(value, row)
+        self._use(self.place[value.name])
+        self.marks += 1
+        self.owner[bank][start:end] = self.mark_of[value.name, row] = self.marks
+        self.made[value.name] += 1
+        return row
+
+    def _check_row(self, value: Value, row: int, how: str) -> None:
+        bank, start, end = self._span(value, row)
+        self._use(self.place[value.name])
+        if (self.owner[bank][start:end] != self.mark_of[value.name, row]).any():
+            _fail(value.name, f"row {row} was overwritten before it is {how} (step {self.step})")
+
+    def _claim(self, node: Node, kind: str, size: int, fresh: bool) -> int:
+        buffer = self.own.get((node.name, kind))  # type: ignore[arg-type]
+        if size == 0:
+            return 0
+        if buffer is None or buffer.size < size:
+            _fail(node.name, f"it needs {size} bytes of {kind}, which it does not have")
+        self._use(buffer)
+        if fresh:
+            self.marks += 1
+            self.owner[buffer.bank][buffer.offset : buffer.offset + size] = self.marks
+            self.mark_of[f"{kind} of {node.name}", -1] = self.marks
+        return size
+
+    def _check_claim(self, node: Node, kind: str, size: int) -> None:
+        if size:
+            buffer = self.own[node.name, kind]  # type: ignore[index]
+            owner = self.owner[buffer.bank][buffer.offset : buffer.offset + size]
+            if (owner != self.mark_of[f"{kind} of {node.name}", -1]).any():
+                _fail(node.name, f"its {kind} was overwritten (step {self.step})")
+
+    def _use(self, buffer: Buffer) -> None:
+        if not buffer.first_step <= self.step <= buffer.last_step:
+            _fail(
+                buffer.name,
+                f"it is used at step {self.step}, but planned for {buffer.first_step} to {buffer.last_step}",
+            )
+
+    def _check_end(self) -> None:
+        if self.step != self.plan.jobs:
+            _fail(self.graph.name, f"the plan says {self.plan.jobs} jobs, but {self.step} run")
+        self.step = max(self.step - 1, 0)
+        for port in self.graph.outputs:
+            if self.made[port.value.name] < port.value.type.height:
+                _fail(port.value.name, "the output of the graph is not complete at the end")
+            if self.plan.output_mode == "buffer":
+                for row in range(port.value.type.height):
+                    self._check_row(port.value, row, "handed to the caller")
+
+
+def _op(node: Node) -> IntOp:
+    if not isinstance(node.op, IntOp):
+        _fail(node.name, "it is not an integer operator")
+    return node.op

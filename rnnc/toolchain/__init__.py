@@ -1,0 +1,1 @@
+"""From a bundle of C to an image and its run: compilers, stack analysis, emulator, probe, CMSIS-DSP."""

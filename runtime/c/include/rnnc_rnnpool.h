@@ -1,0 +1,65 @@
+/* RNNPool over rows; the definition is RnnPoolInt in rnnc/ir/ops/rnnpool.py, the cell FixedCell in
+ * rnnpool_cell.py beside it.
+ *
+ * The sweeps of RNNC_RNN_LANES patches (or columns, or directions) step together, so that every weight is
+ * loaded once for all of them. src/rnnpool.c drives them; what it drives are the two primitives below.
+ */
+#ifndef RNNC_RNNPOOL_H
+#define RNNC_RNNPOOL_H
+
+#include "rnnc_requant.h"
+
+/* RNNC_CMSIS_DSP: CMSIS-DSP is linked, and moves and clears states.
+ * RNNC_RNNPOOL_LIBRARY: it also computes the matrix products: the reference for our fused ones. */
+#ifndef RNNC_CMSIS_DSP
+#define RNNC_CMSIS_DSP 0
+#endif
+#ifndef RNNC_RNNPOOL_LIBRARY
+#define RNNC_RNNPOOL_LIBRARY 0
+#endif
+
+#define RNNC_RNN_LANES 4
+
+/* Matrices are [rows][columns] of int16, padded with zeros to even numbers of both; biases are [2][hidden], gate
+ * and update, padded likewise. A table is NULL for the piecewise linear function, which needs none. */
+typedef struct {
+    const int16_t *w1, *r1, *b1;
+    const int16_t *w2, *r2, *b2;
+    const int32_t *gate_table;
+    const int32_t *update_table;
+    int32_t w1_shift, r1_shift, w2_shift, r2_shift;
+    int32_t zeta1, mix1, zeta2, mix2; /* mix: zeta + nu in Q30, and a rounding */
+    int32_t hidden1, hidden2;
+    int32_t in_width, in_channels, in_zero_point;
+    int32_t out_width;
+    int32_t kernel_h, kernel_w;
+    int32_t stride_h, stride_w, pad_left;
+    int32_t kept_rows; /* row summaries that state holds from one output row to the next, by patch */
+    int32_t out_multiplier, out_shift, out_zero_point;
+} rnnc_rnnpool;
+
+rnnc_kernel rnnc_rnnpool_s8;
+
+typedef struct {
+    const int16_t *weights;
+    int32_t rows, columns; /* even */
+    int32_t shift;
+} rnnc_rnn_matrix;
+
+typedef struct {
+    rnnc_rnn_matrix recurrent;
+    const int16_t *bias;
+    const int32_t *gate_table;
+    const int32_t *update_table;
+    int32_t zeta, mix;
+} rnnc_rnn_cell;
+
+/* out[lane * pitch + i] = sat16(sat16(sum_j weights[i][j] * vectors[lane][j] >> 15) << shift), all lanes */
+void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch);
+
+/* One FastGRNN step of all lanes: next from state, both [lane][hidden], the input products of each lane and the
+ * recurrent products [lane][hidden]. */
+void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, const int16_t *recurrent,
+                     const int16_t *state, int16_t *next);
+
+#endif

@@ -1,0 +1,208 @@
+/* RNNPool's primitives for cores with the Armv7E-M SIMD instructions: two hidden units at a time.
+ *
+ * The fused product keeps two rows of weights times four lanes in registers: 10 loads for 16 SMLADs per pair of
+ * columns. RNNC_RNNPOOL_LIBRARY takes CMSIS-DSP's arm_mat_vec_mult_q15 in its place, which gives the same bytes.
+ */
+#include "rnnc_rnnpool.h"
+
+#if RNNC_USE_DSP
+
+#include <string.h>
+
+#if RNNC_RNNPOOL_LIBRARY
+#include "dsp/basic_math_functions.h"
+#include "dsp/matrix_functions.h"
+#endif
+
+static inline int32_t load_pair(const int16_t *from) {
+    int32_t pair;
+    memcpy(&pair, from, sizeof(pair));
+    return pair;
+}
+
+static inline void store_pair(int16_t *to, int32_t low, int32_t high) {
+    uint32_t pair = ((uint32_t)low & 0xFFFFu) | (uint32_t)high << 16;
+    memcpy(to, &pair, sizeof(pair));
+}
+
+/* ssat and usat with the shift that they can do on the way, which compilers do not fuse into ACLE's intrinsics. */
+#define RNNC_SATURATE(name, instruction, bits, shift)                                        \
+    static inline int32_t name(int32_t x) {                                                  \
+        int32_t y;                                                                           \
+        __asm__(instruction " %0, #" bits ", %1" shift : "=r"(y) : "r"(x));                  \
+        return y;                                                                            \
+    }
+
+RNNC_SATURATE(saturate, "ssat", "16", "")
+RNNC_SATURATE(saturate_q15, "ssat", "16", ", asr #15")
+RNNC_SATURATE(saturate_q15_positive, "usat", "15", ", asr #15")
+RNNC_SATURATE(saturate_times_8_positive, "usat", "15", ", lsl #3")
+RNNC_SATURATE(saturate_times_16, "ssat", "16", ", lsl #4")
+RNNC_SATURATE(saturate_pair_to_15_bits, "ssat16", "15", "")
+
+#if RNNC_RNNPOOL_LIBRARY
+
+void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch) {
+    arm_matrix_instance_q15 matrix;
+    /* the library's type has no const, but its product only reads */
+    arm_mat_init_q15(&matrix, (uint16_t)m->rows, (uint16_t)m->columns, (q15_t *)(uintptr_t)m->weights);
+    for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane, out += pitch) {
+        arm_mat_vec_mult_q15(&matrix, vectors + lane * m->columns, out);
+        if (m->shift > 0) {
+            arm_shift_q15(out, (int8_t)m->shift, out, (uint32_t)m->rows);
+        }
+    }
+}
+
+#else
+
+static inline void store_sums(int16_t *to, int32_t low, int32_t high, int32_t shift) {
+    low = saturate_q15(low);
+    high = saturate_q15(high);
+    if (shift > 0) {
+        low = saturate(rnnc_shift_left(low, shift));
+        high = saturate(rnnc_shift_left(high, shift));
+    }
+    store_pair(to, low, high);
+}
+
+/* `columns` is a literal wherever this is called: all addresses are then offsets from two pointers. */
+static inline __attribute__((always_inline)) void product_of_four(const rnnc_rnn_matrix *m, const int16_t *v,
+                                                                  int16_t *out, int32_t pitch,
+                                                                  int32_t columns) {
+    const int16_t *w = m->weights;
+    for (int32_t i = 0; i < m->rows; i += 2, w += 2 * columns) {
+        int32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0;
+#pragma GCC unroll 8
+        for (int32_t j = 0; j < columns; j += 2) {
+            int32_t a = load_pair(w + j), b = load_pair(w + columns + j);
+            int32_t x = load_pair(v + j);
+            a0 = __smlad(a, x, a0);
+            b0 = __smlad(b, x, b0);
+            x = load_pair(v + columns + j);
+            a1 = __smlad(a, x, a1);
+            b1 = __smlad(b, x, b1);
+            x = load_pair(v + 2 * columns + j);
+            a2 = __smlad(a, x, a2);
+            b2 = __smlad(b, x, b2);
+            x = load_pair(v + 3 * columns + j);
+            a3 = __smlad(a, x, a3);
+            b3 = __smlad(b, x, b3);
+        }
+        store_sums(out + i, a0, b0, m->shift);
+        store_sums(out + pitch + i, a1, b1, m->shift);
+        store_sums(out + 2 * pitch + i, a2, b2, m->shift);
+        store_sums(out + 3 * pitch + i, a3, b3, m->shift);
+    }
+}
+
+/* Any number of columns: two lanes at a time, as the addresses need registers too. */
+static void product_of_any(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch) {
+    int32_t columns = m->columns;
+    for (int32_t lane = 0; lane < RNNC_RNN_LANES; lane += 2, out += 2 * pitch) {
+        const int16_t *v = vectors + lane * columns;
+        const int16_t *w = m->weights;
+        for (int32_t i = 0; i < m->rows; i += 2, w += columns) {
+            int32_t a0 = 0, a1 = 0, b0 = 0, b1 = 0;
+            for (int32_t j = 0; j < columns; j += 2, w += 2) {
+                int32_t a = load_pair(w), b = load_pair(w + columns);
+                int32_t x = load_pair(v + j), y = load_pair(v + columns + j);
+                a0 = __smlad(a, x, a0);
+                b0 = __smlad(b, x, b0);
+                a1 = __smlad(a, y, a1);
+                b1 = __smlad(b, y, b1);
+            }
+            store_sums(out + i, a0, b0, m->shift);
+            store_sums(out + pitch + i, a1, b1, m->shift);
+        }
+    }
+}
+
+void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch) {
+    switch (m->columns) {
+        case 4:
+            product_of_four(m, vectors, out, pitch, 4);
+            break;
+        case 8:
+            product_of_four(m, vectors, out, pitch, 8);
+            break;
+        case 16:
+            product_of_four(m, vectors, out, pitch, 16);
+            break;
+        default:
+            product_of_any(m, vectors, out, pitch);
+    }
+}
+
+#endif
+
+/* `table` points at the segment of 0; `index` and `within` are the upper and the lower bits of the argument. */
+static inline int32_t interpolate(const int32_t *table, int32_t index, int32_t within) {
+    int32_t entry = table[index];
+    return (entry >> 16) + (__smlabb(entry, within, 32) >> 6);
+}
+
+/* Gate values of two units whose arguments are packed in x; `smooth` is a literal. */
+static inline __attribute__((always_inline)) void gates(const int32_t *table, int smooth, int32_t x,
+                                                        int32_t *low, int32_t *high) {
+    if (smooth) {
+        x = saturate_pair_to_15_bits(x);
+        *low = interpolate(table, (int16_t)x >> 6, x & 63);
+        *high = interpolate(table, x >> 22, x >> 16 & 63);
+    } else {
+        *low = saturate_times_8_positive((int16_t)x + 2048);
+        *high = saturate_times_8_positive((x >> 16) + 2048);
+    }
+}
+
+static inline __attribute__((always_inline)) void updates(const int32_t *table, int smooth, int32_t x,
+                                                          int32_t *low, int32_t *high) {
+    if (smooth) {
+        gates(table, smooth, x, low, high);
+    } else {
+        *low = saturate_times_16((int16_t)x);
+        *high = saturate_times_16(x >> 16);
+    }
+}
+
+static inline __attribute__((always_inline)) void update_lanes(const rnnc_rnn_cell *cell,
+                                                               const int16_t *const *inputs,
+                                                               const int16_t *recurrent,
+                                                               const int16_t *state, int16_t *next,
+                                                               int smooth_gate, int smooth_update) {
+    const int32_t hidden = cell->recurrent.rows, zeta = cell->zeta, mix = cell->mix;
+    const int32_t *gate_table = smooth_gate ? cell->gate_table + 256 : NULL;
+    const int32_t *update_table = smooth_update ? cell->update_table + 256 : NULL;
+    for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
+        const int16_t *input = inputs[lane];
+        const int16_t *bias = cell->bias;
+        for (const int16_t *end = input + hidden; input != end; input += 2, bias += 2) {
+            int32_t sum = __qadd16(load_pair(input), load_pair(recurrent));
+            int32_t z0, z1, u0, u1;
+            gates(gate_table, smooth_gate, __qadd16(sum, load_pair(bias)), &z0, &z1);
+            updates(update_table, smooth_update, __qadd16(sum, load_pair(bias + hidden)), &u0, &u1);
+            int32_t h = load_pair(state);
+            int32_t low = __smlabb(z0, h, 1 << 14) + saturate_q15_positive(mix - zeta * z0) * u0;
+            int32_t high = __smlabt(z1, h, 1 << 14) + saturate_q15_positive(mix - zeta * z1) * u1;
+            store_pair(next, saturate_q15(low), saturate_q15(high));
+            recurrent += 2;
+            state += 2;
+            next += 2;
+        }
+    }
+}
+
+void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, const int16_t *recurrent,
+                     const int16_t *state, int16_t *next) {
+    if (cell->gate_table != NULL && cell->update_table != NULL) {
+        update_lanes(cell, inputs, recurrent, state, next, 1, 1);
+    } else if (cell->gate_table != NULL) {
+        update_lanes(cell, inputs, recurrent, state, next, 1, 0);
+    } else if (cell->update_table != NULL) {
+        update_lanes(cell, inputs, recurrent, state, next, 0, 1);
+    } else {
+        update_lanes(cell, inputs, recurrent, state, next, 0, 0);
+    }
+}
+
+#endif

@@ -1,0 +1,301 @@
+/* RNNPool: the order of the sweeps, and the portable primitives.
+ *
+ * An output row is made in groups of RNNC_RNN_LANES patches. Row summaries that the patch above left in `state` are
+ * taken from there; the others are swept for the whole group at once. Column summaries do not depend on the patch, so
+ * each column is swept once per output row and waits in a ring until no patch needs it. What is kept of a summary is
+ * its product with W2, for that is all that RNN2 reads.
+ */
+#include "rnnc_rnnpool.h"
+
+#if RNNC_USE_DSP && RNNC_CMSIS_DSP
+#include "dsp/support_functions.h"
+
+static void clear(int16_t *values, int32_t count) {
+    arm_fill_q15(0, values, (uint32_t)count);
+}
+
+static void copy(int16_t *to, const int16_t *from, int32_t count) {
+    arm_copy_q15(from, to, (uint32_t)count);
+}
+#else
+static void clear(int16_t *values, int32_t count) {
+    for (int32_t i = 0; i < count; ++i) {
+        values[i] = 0;
+    }
+}
+
+static void copy(int16_t *to, const int16_t *from, int32_t count) {
+    for (int32_t i = 0; i < count; ++i) {
+        to[i] = from[i];
+    }
+}
+#endif
+
+/* Scratch of one job, sizes as in Geometry.scratch_bytes (rnnc/ir/ops/rnnpool_geometry.py). */
+typedef struct {
+    const rnnc_rnnpool *p;
+    const rnnc_job *job;
+    rnnc_rnn_matrix w1, w2;
+    rnnc_rnn_cell rnn1, rnn2;
+    int16_t *pixels;   /* [lane][channels]: (x - zero point) << 7 */
+    int16_t *states;   /* two states and the recurrent products, each [lane][hidden] */
+    int16_t *products; /* W1 x of the pixels under way, [pixel][hidden1] */
+    int16_t *window;   /* W2 of row summaries, [lane][kernel_h][hidden2] */
+    int16_t *ring;     /* W2 of column summaries, [slot][hidden2] */
+    int32_t slots;
+    int32_t column_step; /* covered columns between the starts of neighbouring patches */
+    int32_t columns_made;
+} work;
+
+/* The input products of one sweep: from base[index], `delta` further at every step, round a ring of `slots`. */
+typedef struct {
+    const int16_t *base;
+    int32_t index, delta, slots;
+    int32_t wait; /* steps to let pass before the sweep begins */
+} sweep_input;
+
+static int32_t even(int32_t count) {
+    return count + count % 2;
+}
+
+static int32_t lane_multiple(int32_t count) {
+    return (count + RNNC_RNN_LANES - 1) / RNNC_RNN_LANES * RNNC_RNN_LANES;
+}
+
+static int32_t least(int32_t a, int32_t b) {
+    return a < b ? a : b;
+}
+
+static int32_t most(int32_t a, int32_t b) {
+    return a > b ? a : b;
+}
+
+static void divide_scratch(work *w) {
+    const rnnc_rnnpool *p = w->p;
+    int32_t h1 = w->w1.rows, h2 = w->w2.rows;
+    int32_t span = (least(RNNC_RNN_LANES, p->out_width) - 1) * w->column_step + p->kernel_w;
+    w->pixels = w->job->scratch;
+    w->states = w->pixels + RNNC_RNN_LANES * w->w1.columns;
+    w->products = w->states + 3 * RNNC_RNN_LANES * most(h1, h2);
+    w->window = w->products + most(lane_multiple(span), RNNC_RNN_LANES * p->kernel_h) * h1;
+    w->ring = w->window + RNNC_RNN_LANES * p->kernel_h * h2;
+    w->slots = lane_multiple(p->kernel_w + RNNC_RNN_LANES - 1);
+}
+
+static work begin(const rnnc_rnnpool *p, const rnnc_job *job) {
+    int32_t h1 = even(p->hidden1), h2 = even(p->hidden2);
+    work w = {
+        .p = p,
+        .job = job,
+        .w1 = {p->w1, h1, even(p->in_channels), p->w1_shift},
+        .w2 = {p->w2, h2, h1, p->w2_shift},
+        .rnn1 = {{p->r1, h1, h1, p->r1_shift}, p->b1, p->gate_table, p->update_table, p->zeta1, p->mix1},
+        .rnn2 = {{p->r2, h2, h2, p->r2_shift}, p->b2, p->gate_table, p->update_table, p->zeta2, p->mix2},
+        .column_step = least(p->stride_w, p->kernel_w),
+    };
+    divide_scratch(&w);
+    return w;
+}
+
+/* W1 x of RNNC_RNN_LANES covered columns of a row from `first` on; NULL and columns outside are padding. */
+static void input_products(const work *w, const int8_t *row, int32_t first, int16_t *out) {
+    const rnnc_rnnpool *p = w->p;
+    int32_t channels = p->in_channels;
+    if (row == NULL) {
+        clear(out, RNNC_RNN_LANES * w->w1.rows);
+        return;
+    }
+    clear(w->pixels, RNNC_RNN_LANES * w->w1.columns);
+    for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
+        int32_t covered = first + lane;
+        int32_t column = covered - p->pad_left;
+        if (p->stride_w > p->kernel_w) {
+            column = covered / p->kernel_w * p->stride_w + covered % p->kernel_w - p->pad_left;
+        }
+        if (column < 0 || column >= p->in_width) {
+            continue;
+        }
+        const int8_t *pixel = row + column * channels;
+        int16_t *centred = w->pixels + lane * w->w1.columns;
+        for (int32_t c = 0; c < channels; ++c) {
+            centred[c] = (int16_t)((pixel[c] - p->in_zero_point) * 128);
+        }
+    }
+    rnnc_rnn_product(&w->w1, w->pixels, out, w->w1.rows);
+}
+
+/* Final states [lane][hidden] of RNNC_RNN_LANES sweeps of the same cell. */
+static const int16_t *sweep(const work *w, const rnnc_rnn_cell *cell, sweep_input *inputs, int32_t steps) {
+    int32_t hidden = cell->recurrent.rows;
+    int32_t size = RNNC_RNN_LANES * hidden;
+    int16_t *state = w->states, *next = state + size, *recurrent = next + size;
+    const int16_t *rows[RNNC_RNN_LANES];
+    clear(state, size);
+    for (int32_t step = 0; step < steps; ++step) {
+        if (step == 0) {
+            clear(recurrent, size);
+        } else {
+            rnnc_rnn_product(&cell->recurrent, state, recurrent, hidden);
+        }
+        for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
+            rows[lane] = inputs[lane].base + inputs[lane].index * hidden;
+        }
+        rnnc_rnn_update(cell, rows, recurrent, state, next);
+        for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
+            sweep_input *input = &inputs[lane];
+            if (input->wait > 0) {
+                --input->wait;
+                clear(next + lane * hidden, hidden);
+            } else {
+                input->index += input->delta;
+                input->index += input->index < 0 ? input->slots : 0;
+                input->index -= input->index >= input->slots ? input->slots : 0;
+            }
+        }
+        int16_t *swap = state;
+        state = next;
+        next = swap;
+    }
+    return state;
+}
+
+/* W2 of the summaries of one input row for `patches` patches from `first` on, into row `k` of the window. */
+static void summarise_row(const work *w, int32_t k, int32_t first, int32_t patches) {
+    const rnnc_rnnpool *p = w->p;
+    int32_t start = first * w->column_step;
+    int32_t span = (patches - 1) * w->column_step + p->kernel_w;
+    for (int32_t column = 0; column < span; column += RNNC_RNN_LANES) {
+        input_products(w, w->job->rows[k], start + column, w->products + column * w->w1.rows);
+    }
+    sweep_input inputs[RNNC_RNN_LANES];
+    for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
+        /* lanes without a patch repeat the last one */
+        inputs[lane] = (sweep_input){w->products, least(lane, patches - 1) * w->column_step, 1, INT32_MAX, 0};
+    }
+    const int16_t *summaries = sweep(w, &w->rnn1, inputs, p->kernel_w);
+    rnnc_rnn_product(&w->w2, summaries, w->window + k * w->w2.rows, p->kernel_h * w->w2.rows);
+}
+
+/* W2 of the summaries of the next RNNC_RNN_LANES columns, into the ring. */
+static void summarise_columns(work *w) {
+    const rnnc_rnnpool *p = w->p;
+    sweep_input inputs[RNNC_RNN_LANES];
+    for (int32_t k = 0; k < p->kernel_h; ++k) {
+        int16_t *products = w->products + k * RNNC_RNN_LANES * w->w1.rows;
+        input_products(w, w->job->rows[k], w->columns_made, products);
+    }
+    for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
+        inputs[lane] = (sweep_input){w->products, lane, RNNC_RNN_LANES, INT32_MAX, 0};
+    }
+    const int16_t *summaries = sweep(w, &w->rnn1, inputs, p->kernel_h);
+    int32_t slot = w->columns_made % w->slots;
+    rnnc_rnn_product(&w->w2, summaries, w->ring + slot * w->w2.rows, w->w2.rows);
+    w->columns_made += RNNC_RNN_LANES;
+}
+
+/* RNN2 over the summaries of one patch, both ways over both kinds at once. */
+static void finish_patch(const work *w, int32_t patch, int32_t lane) {
+    const rnnc_rnnpool *p = w->p;
+    int32_t hidden = w->w2.rows;
+    int32_t rows = p->kernel_h, columns = p->kernel_w;
+    int32_t steps = most(rows, columns);
+    int32_t left = patch * w->column_step % w->slots;
+    int32_t right = (patch * w->column_step + columns - 1) % w->slots;
+    const int16_t *window = w->window + lane * rows * hidden;
+    sweep_input inputs[RNNC_RNN_LANES] = {
+        {window, 0, 1, rows, steps - rows},
+        {window, rows - 1, -1, rows, steps - rows},
+        {w->ring, left, 1, w->slots, steps - columns},
+        {w->ring, right, -1, w->slots, steps - columns},
+    };
+    const int16_t *states = sweep(w, &w->rnn2, inputs, steps);
+    int8_t *out = (int8_t *)w->job->out + patch * RNNC_RNN_LANES * p->hidden2;
+    for (int32_t way = 0; way < RNNC_RNN_LANES; ++way) {
+        for (int32_t i = 0; i < p->hidden2; ++i) {
+            int32_t state = rnnc_shift_left(states[way * hidden + i], p->out_shift);
+            int32_t scaled = rnnc_high_multiply_add(p->out_zero_point, state, p->out_multiplier);
+            *out++ = (int8_t)rnnc_clamp(scaled, -128, 127);
+        }
+    }
+}
+
+void rnnc_rnnpool_s8(const void *params, const rnnc_job *job) {
+    const rnnc_rnnpool *p = params;
+    work w = begin(p, job);
+    int32_t kept = p->kept_rows * w.w2.rows;
+    int32_t pitch = p->kernel_h * w.w2.rows;
+    int32_t fresh = job->first ? 0 : p->kept_rows; /* first row of the window that is not in state */
+    for (int32_t first = 0; first < p->out_width; first += RNNC_RNN_LANES) {
+        int32_t patches = least(RNNC_RNN_LANES, p->out_width - first);
+        int16_t *state = kept > 0 ? (int16_t *)job->state + first * kept : NULL;
+        for (int32_t lane = 0; lane < patches && fresh > 0; ++lane) {
+            copy(w.window + lane * pitch, state + lane * kept, kept);
+        }
+        for (int32_t k = fresh; k < p->kernel_h; ++k) {
+            summarise_row(&w, k, first, patches);
+        }
+        for (int32_t lane = 0; lane < patches; ++lane) {
+            while (w.columns_made < (first + lane) * w.column_step + p->kernel_w) {
+                summarise_columns(&w);
+            }
+            finish_patch(&w, first + lane, lane);
+            if (kept > 0) {
+                copy(state + lane * kept, w.window + lane * pitch + pitch - kept, kept);
+            }
+        }
+    }
+}
+
+#if !RNNC_USE_DSP
+
+static int32_t saturate16(int32_t x) {
+    return rnnc_clamp(x, -32768, 32767);
+}
+
+void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch) {
+    for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
+        const int16_t *vector = vectors + lane * m->columns;
+        const int16_t *weights = m->weights;
+        for (int32_t i = 0; i < m->rows; ++i) {
+            int32_t acc = 0;
+            for (int32_t j = 0; j < m->columns; ++j) {
+                acc += *weights++ * vector[j];
+            }
+            int32_t scaled = saturate16(rnnc_asr(acc, 15)) * ((int32_t)1 << m->shift);
+            out[lane * pitch + i] = (int16_t)saturate16(scaled);
+        }
+    }
+}
+
+/* In the segment of a 15-bit argument: start + rise * position */
+static int32_t interpolate(const int32_t *table, int32_t x) {
+    int32_t place = rnnc_clamp(x, -16384, 16383) + 16384;
+    int32_t entry = table[place >> 6];
+    return rnnc_asr(entry, 16) + (((entry & 0xFFFF) * (place & 63) + 32) >> 6);
+}
+
+static int32_t gate(const int32_t *table, int32_t x) {
+    return table != NULL ? interpolate(table, x) : rnnc_clamp((x + 2048) * 8, 0, 32767);
+}
+
+static int32_t update(const int32_t *table, int32_t x) {
+    return table != NULL ? interpolate(table, x) : saturate16(x * 16);
+}
+
+void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, const int16_t *recurrent,
+                     const int16_t *state, int16_t *next) {
+    int32_t hidden = cell->recurrent.rows;
+    for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
+        for (int32_t i = 0; i < hidden; ++i) {
+            int32_t at = lane * hidden + i;
+            int32_t sum = saturate16(inputs[lane][i] + recurrent[at]);
+            int32_t z = gate(cell->gate_table, saturate16(sum + cell->bias[i]));
+            int32_t u = update(cell->update_table, saturate16(sum + cell->bias[hidden + i]));
+            int32_t c = least(rnnc_asr(cell->mix - cell->zeta * z, 15), 32767);
+            int32_t sum_q30 = z * state[at] + c * u + (1 << 14);
+            next[at] = (int16_t)saturate16(rnnc_asr(sum_q30, 15));
+        }
+    }
+}
+
+#endif
