@@ -5,8 +5,6 @@ One program holds all samples; kernel_driver/driver.c gives each kernel its rows
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -17,9 +15,9 @@ from typing import Literal
 import numpy as np
 
 from rnnc.codegen.cprint import array_definition, struct_definition
-from rnnc.ir import ops as operators
 from rnnc.ir.fixedpoint import Arithmetic
 from rnnc.ir.op import Field, IntOp, Kernel, Sample, Table, evaluate
+from rnnc.ir.ops import OPS
 from rnnc.ir.types import ELEMENT_BYTES, INTEGER_RANGE, Array, TensorType
 from rnnc.resources import boards_dir, runtime_dir
 from rnnc.target import Board, load_board
@@ -80,18 +78,7 @@ class Run:
 
 def int_ops() -> tuple[type[IntOp], ...]:
     """The integer operators of the registry."""
-    found: list[type[IntOp]] = []
-    for module in pkgutil.iter_modules(operators.__path__):
-        try:
-            loaded = importlib.import_module(f"{operators.__name__}.{module.name}")
-        except ImportError:
-            continue
-        found += [
-            v for v in vars(loaded).values()
-            if isinstance(v, type) and issubclass(v, IntOp) and v.__module__ == loaded.__name__
-            and not v.__abstractmethods__
-        ]
-    return tuple(found)
+    return tuple(op for op in OPS if issubclass(op, IntOp))
 
 
 def rng_for(op: type[IntOp]) -> np.random.Generator:
@@ -208,7 +195,7 @@ def print_entry(index: int, case: Case, kernel: Kernel) -> str:
         f"{op.state_bytes(inputs, output)}, {op.jobs(inputs, output)}, {len(case.trials)}"
     )
     label = case.label.replace("\\", "/").replace('"', "'")
-    pointers = f'"{label}\\n", {kernel.function}, &c{index}, c{index}_inputs, c{index}_windows'
+    pointers = f'"case {label}\\n", {kernel.function}, &c{index}, c{index}_inputs, c{index}_windows'
     return f"    {{{pointers}, {numbers}}}"
 
 
@@ -266,7 +253,7 @@ def run_cases(cases: Sequence[Case], place: Place, arithmetic: Arithmetic) -> Ru
         (work / "input.bin").write_bytes(inputs)
         done = run_tool(command(program, place), cwd=work, timeout=120)
         log = done.stdout + done.stderr
-        failure = "" if done.returncode == 0 else f"exit code {done.returncode}\n    {last_lines(log)}"
+        failure = "" if done.returncode == 0 else f"the program ended in {last_lines(log)}"
         data = (work / "output.bin").read_bytes()
     return Run([list(results_of(case, data, start)) for case, start in zip(cases, offsets(cases))], failure)
 
@@ -285,7 +272,7 @@ def last_lines(log: str) -> str:
     """The case that was running, and what stopped it."""
     lines = log.splitlines()
     sanitizer = [line for line in lines if "ERROR" in line or "runtime error" in line or "#1" in line]
-    cases = [line for line in lines if line.endswith("]") and not line.startswith(" ")]
+    cases = [line for line in lines if line.startswith("case ")]
     return first_lines("\n".join([*cases[-1:], *sanitizer, *[line for line in lines if "rnnc: error" in line]]))
 
 
@@ -324,5 +311,5 @@ def disagreement(case: Case, results: Sequence[Result], failure: str) -> str:
                 f"numpy {want[at]}, C {result.output[at]}"
             )
     if len(results) < len(case.trials):
-        return f"{case.label}: the program ended before, {failure}"
+        return f"{case.label}: no result, {failure}"
     return ""

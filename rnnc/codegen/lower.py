@@ -89,7 +89,7 @@ class _Lowering:
             sinks=tuple(self.node_index[sink] for stage in self.plan.stages for sink in stage.sinks),
             inputs=self.ports(self.graph.inputs, "input"),
             outputs=self.ports(self.graph.outputs, "output"),
-            bank_sizes=self.plan.bank_sizes,
+            bank_sizes=used_banks(self.plan.bank_sizes),
             runtime=("engine", *sources),
         )
 
@@ -186,6 +186,12 @@ class _Lowering:
             scale=float_literal(type_.required_quant.scale),
             zero_point=type_.required_quant.zero_point,
         )
+
+
+def used_banks(sizes: Sequence[int]) -> tuple[int, ...]:
+    """Sizes up to the last bank that holds anything; the first one always stands."""
+    last = max((index for index, size in enumerate(sizes) if size), default=0)
+    return tuple(sizes[: last + 1])
 
 
 def unique_identifiers(names: Sequence[str], kind: str) -> dict[str, str]:

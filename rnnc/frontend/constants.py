@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -53,8 +54,14 @@ class Constants:
         if node.op_type in ("ConstantOfShape", "Expand", "Tile") and self._grows_too_large(node):
             raise CompileError("it makes a constant of more than 64 M elements", where=where)
         try:
-            outputs = self._evaluate(node)
-        except Exception as error:  # noqa: BLE001 the evaluator raises whatever numpy does
+            if node.op_type == "DequantizeLinear" and not _in_blocks(node):
+                self._quantised[node.output[0]] = self._dequantised(node)
+                outputs: Sequence[Array] = [self._quantised[node.output[0]].values]
+            elif node.op_type == "QuantizeLinear" and not _in_blocks(node):
+                outputs = [self._quantise(node)]
+            else:
+                outputs = self._evaluate(node)
+        except Exception as error:
             raise CompileError(
                 "this constant cannot be computed",
                 where=where,
@@ -64,7 +71,8 @@ class Constants:
         for name, array in zip(node.output, outputs, strict=False):
             if name:
                 self._arrays[name] = np.asarray(array)
-        self._remember_integers(node)
+        if node.op_type in ("Transpose", "Identity") and node.input[0] in self._quantised:
+            self._quantised[node.output[0]] = _transposed(self._quantised[node.input[0]], node)
 
     def _evaluate(self, node: NodeProto) -> Sequence[Array]:
         feeds = {name: self._arrays[name] for name in node.input if name}
@@ -85,40 +93,52 @@ class Constants:
         base = 1 if node.op_type != "Tile" else self._arrays[node.input[0]].size
         return float(np.prod(counts)) * base > MAX_ELEMENTS
 
-    def _remember_integers(self, node: NodeProto) -> None:
-        source, output = node.input[0] if node.input else "", node.output[0]
-        if node.op_type == "DequantizeLinear":
-            self._quantised[output] = self._dequantised(node)
-        elif source in self._quantised and node.op_type in ("Transpose", "Identity"):
-            self._quantised[output] = _transposed(self._quantised[source], node, self._arrays[output])
-
     def _dequantised(self, node: NodeProto) -> Const:
-        values = self._arrays[node.output[0]].astype(np.float32)
-        scale = self._arrays[node.input[1]].astype(np.float64)
-        axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
+        """scale * (stored - zero point); the zero point is taken off the stored integers."""
         stored = self._arrays[node.input[0]].astype(np.int64)
+        axis = _axis(node, stored.ndim)
         if len(node.input) > 2 and node.input[2]:
-            zero = self._arrays[node.input[2]].astype(np.int64)
-            stored = stored - _along(zero, axis, stored.ndim)
-        if scale.size > 1 and scale.ndim != 1:
-            return Const(values)  # blocks of scales: quantised anew, by channel
-        return Const(values, stored, scale.ravel(), axis % max(stored.ndim, 1) if scale.size > 1 else 0)
+            stored = stored - _along(self._arrays[node.input[2]].astype(np.int64), axis, stored.ndim)
+        scale = self._arrays[node.input[1]]
+        values = stored.astype(np.float32) * _along(scale.astype(np.float32), axis, stored.ndim)
+        return Const(values, stored, scale.astype(np.float64).ravel(), axis if scale.size > 1 else 0)
+
+    def _quantise(self, node: NodeProto) -> Array:
+        values = self._arrays[node.input[0]].astype(np.float32)
+        scale = self._arrays[node.input[1]].astype(np.float32)
+        zero = self._arrays[node.input[2]] if len(node.input) > 2 and node.input[2] else np.zeros((), np.uint8)
+        axis, limits = _axis(node, values.ndim), np.iinfo(zero.dtype.name)
+        stored = np.rint(values / _along(scale, axis, values.ndim))
+        stored = stored + _along(zero.astype(np.int64), axis, values.ndim)
+        codes: Array = np.clip(stored, limits.min, limits.max).astype(zero.dtype)
+        return codes
 
 
-def _along(values: npt.NDArray[np.int64], axis: int, rank: int) -> npt.NDArray[np.int64]:
+def _in_blocks(node: NodeProto) -> bool:
+    return any(attribute.name == "block_size" and attribute.i for attribute in node.attribute)
+
+
+def _axis(node: NodeProto, rank: int) -> int:
+    return next((a.i for a in node.attribute if a.name == "axis"), 1) % max(rank, 1)
+
+
+Numbers = TypeVar("Numbers", bound=np.generic)
+
+
+def _along(values: npt.NDArray[Numbers], axis: int, rank: int) -> npt.NDArray[Numbers]:
+    """One number, or one per index of ``axis``, ready to broadcast over a tensor of ``rank`` axes."""
     if values.size == 1:
         return values.reshape(())
-    shape = [1] * rank
-    shape[axis] = values.size
-    return values.reshape(shape)
+    return values.reshape(tuple(-1 if i == axis else 1 for i in range(rank)))
 
 
-def _transposed(const: Const, node: NodeProto, values: Array) -> Const:
+def _transposed(const: Const, node: NodeProto) -> Const:
     if node.op_type == "Identity" or const.stored is None:
-        return Const(values.astype(np.float32), const.stored, const.scale, const.axis)
+        return const
     given = [tuple(a.ints) for a in node.attribute if a.name == "perm"]
     perm = given[0] if given else tuple(reversed(range(const.stored.ndim)))
-    return Const(values.astype(np.float32), const.stored.transpose(perm), const.scale, perm.index(const.axis))
+    axis = perm.index(const.axis) if perm else 0
+    return Const(const.values.transpose(perm), const.stored.transpose(perm), const.scale, axis)
 
 
 def known_shape(node: NodeProto, shape: tuple[int, ...]) -> Mapping[str, Array]:

@@ -113,7 +113,7 @@ class GraphBuilder:
     def add_input(self, entry: onnx.ValueInfoProto) -> None:
         tensor = entry.type.tensor_type
         shape = tuple(dim.dim_value for dim in tensor.shape.dim[1:])
-        dtype = cast(PortDType, INPUT_TYPES[tensor.elem_type])
+        dtype = INPUT_TYPES[tensor.elem_type]
         value = Value(self._unique(entry.name, self._names), TensorType(shape))
         self._values[entry.name], self._types[entry.name] = value, dtype
         self.graph.inputs.append(Port(entry.name, value, shape, dtype))
@@ -159,9 +159,9 @@ class GraphBuilder:
         stored = self._types.get(node.input[0], "float32")
         source = self._source_node(node)
         self._source = source.name
-        if node.op_type == "Dropout" and len(node.input) > 2 and node.input[2]:
-            if np.any(self._constants.array(node.input[2])):
-                self.refuse(source, "Dropout in training mode", remedy="export the model for inference")
+        trains = node.op_type == "Dropout" and len(source.inputs) > 2 and source.inputs[2]
+        if isinstance(trains, Const) and np.any(trains.values):
+            self.refuse(source, "Dropout in training mode", remedy="export the model for inference")
         if node.op_type == "Cast":
             target = helper.tensor_dtype_to_np_dtype(cast(int, source.attributes["to"])).name
             if target == "float32" and stored in ("int8", "uint8"):
@@ -210,7 +210,7 @@ class GraphBuilder:
         except CompileError as error:
             raise CompileError(error.what, where=where, why=error.why, remedy=error.remedy) from error
         value = Value(self._unique(name, self._names), type_)
-        label = f"{name}:layout" if isinstance(op, Rearrange) and name.endswith((":hwc", ":onnx")) else self._source
+        label = value.name if isinstance(op, Rearrange) and op.implied else self._source
         self.graph.nodes.append(Node(self._unique(label, self._node_names), op, list(inputs), value))
         return value
 
@@ -255,11 +255,11 @@ class GraphBuilder:
             )
         extents = (*shape, *(1,) * (3 - len(shape)))
         axes = (*range(1, len(shape)), 0) if shape else ()
-        return self.emit(Rearrange(axes, (extents[1], extents[2], extents[0])), [value], name)
+        return self.emit(Rearrange(axes, (extents[1], extents[2], extents[0]), implied=True), [value], name)
 
     def from_hwc(self, value: Value, shape: tuple[int, ...]) -> Value:
         """The inverse: a channels-last value as the ONNX tensor of ``shape`` (batch axis included)."""
-        return self.emit(Rearrange((2, 0, 1), shape[1:]), [value], f"{value.name}:onnx")
+        return self.emit(Rearrange((2, 0, 1), shape[1:], implied=True), [value], f"{value.name}:onnx")
 
     def refuse(self, node: SourceNode, what: str, *, why: str = "", remedy: str = "") -> NoReturn:
         """Raise CompileError naming the node."""

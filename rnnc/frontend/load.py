@@ -7,18 +7,32 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
-from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, checker, external_data_helper
-from onnx import inliner, numpy_helper, shape_inference
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import (
+    GraphProto,
+    ModelProto,
+    TensorProto,
+    ValueInfoProto,
+    checker,
+    external_data_helper,
+    inliner,
+    numpy_helper,
+    shape_inference,
+)
 
 from rnnc.diagnostics import CompileError
 from rnnc.frontend.rnnpool_function import DOMAIN, OP_TYPE, attach_rnnpool
+from rnnc.ir.graph import PortDType
 
 MAX_BYTES = 512 << 20
 """Size limit of a model file and of its external data; far above what a microcontroller's flash holds."""
 OPSETS = range(11, 26)
 """Versions of the default operator set whose operators are known to mean what the import takes them to mean."""
-INPUT_TYPES = {TensorProto.FLOAT: "float32", TensorProto.INT8: "int8", TensorProto.UINT8: "uint8"}
+INPUT_TYPES: dict[int, PortDType] = {
+    TensorProto.FLOAT: "float32",
+    TensorProto.INT8: "int8",
+    TensorProto.UINT8: "uint8",
+}
 
 _Owner = tuple[str, TensorProto]
 
@@ -84,9 +98,7 @@ def _read(path: Path) -> bytes:
             raise CompileError("this is a folder, not an ONNX file", where=str(path))
         size = path.stat().st_size
         if size > MAX_BYTES:
-            raise CompileError(
-                f"the file has {size} bytes", where=str(path), why=f"the limit is {MAX_BYTES} bytes"
-            )
+            raise CompileError(f"the file has {size} bytes", where=str(path), why=f"the limit is {MAX_BYTES} bytes")
         return path.read_bytes()
     except OSError as error:
         raise CompileError("the file cannot be read", where=str(path), why=error.strerror) from error
@@ -116,7 +128,9 @@ def _load_external_data(model: ModelProto, path: Path) -> None:
             )
         total += target.stat().st_size
         if total > MAX_BYTES:
-            raise CompileError("the external data are too large", where=str(path), why=f"the limit is {MAX_BYTES} bytes")
+            raise CompileError(
+                f"its external data have {total} bytes", where=str(path), why=f"the limit is {MAX_BYTES} bytes"
+            )
         try:
             external_data_helper.load_external_data_for_tensor(tensor, str(folder))
         except (checker.ValidationError, ValueError, OSError) as error:
@@ -145,7 +159,7 @@ def _inlined(model: ModelProto, where: str) -> ModelProto:
         return model
     try:
         return inliner.inline_selected_functions(model, [(DOMAIN, OP_TYPE)], exclude=True)
-    except Exception as error:  # noqa: BLE001 the inliner raises whatever its C++ throws
+    except Exception as error:
         raise CompileError(
             "the functions of the model cannot be inlined", where=where, why=_first_line(error)
         ) from error

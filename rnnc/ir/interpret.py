@@ -60,7 +60,7 @@ def stored_input(port: Port, array: Array) -> Array:
         return port.to_value(array).astype(type_.dtype)
     quant = type_.required_quant
     low, high = INTEGER_RANGE[type_.dtype]
-    stored = np.clip(np.rint(array / np.float32(quant.scale)) + quant.zero_point, low, high)
+    stored = np.clip(np.rint(array.astype(np.float32) / np.float32(quant.scale)) + quant.zero_point, low, high)
     return port.to_value(stored).astype(type_.dtype)
 
 
@@ -81,6 +81,8 @@ def _given(port: Port, inputs: Mapping[str, Array]) -> Array:
     array = inputs[port.name]
     if array.size != int(np.prod(port.shape)):
         raise CompileError(
-            f"the array has shape {list(array.shape)}", where=f"input '{port.name}'", why=f"the model takes {port.shape}"
+            f"the array has shape {list(array.shape)}",
+            where=f"input '{port.name}'",
+            why=f"the model takes {list(port.shape)}",
         )
     return array

@@ -110,9 +110,7 @@ class FloatOp(Op):
         """The output, as float32."""
 
     @abstractmethod
-    def quantise(
-        self, inputs: Sequence[TensorType], output: TensorType, arithmetic: Arithmetic
-    ) -> IntOp:
+    def quantise(self, inputs: Sequence[TensorType], output: TensorType, arithmetic: Arithmetic) -> IntOp:
         """The integer operator that computes this one; all types carry their quantisation."""
 
     def output_range(self) -> tuple[float, float] | None:
@@ -133,6 +131,8 @@ class IntOp(Op):
 
     in_place: ClassVar[tuple[int, ...]] = ()
     """Inputs whose row may lie in the memory of the output row (read before it is written, element by element)."""
+    all_outputs: ClassVar[bool] = False
+    """`keep_channels` can take away input channels only."""
 
     @abstractmethod
     def windows(self, inputs: Sequence[TensorType]) -> tuple[Window, ...]:
@@ -176,9 +176,7 @@ class IntOp(Op):
         """What the output's channels can hold, given what the inputs' can (`ranges`)."""
         return ChannelRange.full(output)
 
-    def channel_sources(
-        self, inputs: Sequence[TensorType], output: TensorType
-    ) -> tuple[ChannelIndex, ...] | None:
+    def channel_sources(self, inputs: Sequence[TensorType], output: TensorType) -> tuple[ChannelIndex, ...] | None:
         """For each input, by output channel: the input channel that goes if and only if the output channel
         goes, -1 for none. None: no channel can be taken from this operator."""
         return None
@@ -187,9 +185,7 @@ class IntOp(Op):
         """Channels [C] of input ``index``, outside `channel_sources`, that `keep_channels` can do without."""
         return np.zeros(inputs[index].channels, np.bool_)
 
-    def keep_channels(
-        self, kept: Sequence[KeptChannels], output: BoolArray, inputs: Sequence[TensorType]
-    ) -> IntOp:
+    def keep_channels(self, kept: Sequence[KeptChannels], output: BoolArray, inputs: Sequence[TensorType]) -> IntOp:
         """The operator that computes just the ``output`` channels, from the ``kept`` ones of its inputs.
 
         ``inputs`` are the types before; the channels to go obey `channel_sources` and `droppable`.
@@ -227,9 +223,7 @@ class Channelwise(IntOp):
         stacked = np.stack(corners)
         return ChannelRange(stacked.min(axis=(0, 1, 2)), stacked.max(axis=(0, 1, 2)))
 
-    def channel_sources(
-        self, inputs: Sequence[TensorType], output: TensorType
-    ) -> tuple[ChannelIndex, ...] | None:
+    def channel_sources(self, inputs: Sequence[TensorType], output: TensorType) -> tuple[ChannelIndex, ...] | None:
         return (np.arange(output.channels, dtype=np.int64),) * len(inputs)
 
 

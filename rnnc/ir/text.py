@@ -15,9 +15,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 
@@ -97,10 +97,10 @@ class _Printer:
             return f"({', '.join(self.literal(item) for item in value)})"
         if isinstance(value, str):
             return json.dumps(value)
-        if value is None or isinstance(value, bool | int | float):
-            return repr(value.item() if isinstance(value, np.generic) else value)
         if isinstance(value, np.generic):
             return repr(value.item())
+        if value is None or isinstance(value, bool | int | float):
+            return repr(value)
         if is_dataclass(value):
             return f"{type(value).__name__}({self.members(value)})"
         raise TypeError(f"an operator's field holds a {type(value).__name__}, which has no text form")
@@ -125,12 +125,15 @@ class _Parser:
         self.values: dict[str, Value] = {}
 
     def fail(self, what: str) -> CompileError:
-        line = self.text.count("\n", 0, self.position) + 1
+        blank = len(self.text[self.position :]) - len(self.text[self.position :].lstrip())
+        line = self.text.count("\n", 0, self.position + blank) + 1
         return CompileError(what, where=f"line {line} of the graph text")
 
     def peek(self) -> tuple[str, str]:
         match = TOKEN.match(self.text, self.position)
         if match is None or match.lastgroup is None:
+            if not self.text[self.position :].strip():
+                raise self.fail("the text ends too early")
             raise self.fail(f"unexpected text {self.text[self.position : self.position + 20].strip()!r}")
         return match.lastgroup, match.group(match.lastgroup)
 
@@ -154,10 +157,10 @@ class _Parser:
         graph = Graph(self.string())
         self.take("name", "arithmetic")
         self.take("mark", "=")
-        graph.arithmetic = cast(Arithmetic, self.take("name"))
+        graph.arithmetic = cast(Arithmetic, self.choice("arithmetic", get_args(Arithmetic)))
         self.take("name", "macs")
         self.take("mark", "=")
-        graph.nominal_macs = int(self.take("number"))
+        graph.nominal_macs = self.integer()
         self.take("mark", "{")
         while not self.accept("}"):
             if self.accept("input"):
@@ -168,6 +171,8 @@ class _Parser:
                 graph.outputs.append(self.port(name, self.value()))
             else:
                 graph.nodes.append(self.node())
+        if self.text[self.position :].strip():
+            raise self.fail("there is text behind the graph")
         return graph
 
     def node(self) -> Node:
@@ -186,16 +191,21 @@ class _Parser:
         return Node(name, cast(Op, self.construct(self.ops[kind], "}")), inputs, output)
 
     def construct(self, kind: type, closing: str) -> object:
-        members: dict[str, object] = {}
+        start, members = self.position, dict[str, object]()
+        known = {field.name for field in fields(cast(Any, kind))}
         while not self.accept(closing):
-            name = self.take("name")
+            name = self.peek()[1]
+            if name not in known or name in members:
+                raise self.fail(f"{kind.__name__} has no field {name!r}, or has it twice")
+            self.take("name")
             self.take("mark", "=")
             members[name] = self.literal()
             self.accept(",")
         try:
             return kind(**members)
         except TypeError as error:
-            raise self.fail(f"{kind.__name__}: {error}") from error
+            self.position = start
+            raise self.fail(f"{kind.__name__} is incomplete: {error}") from error
 
     def literal(self) -> object:
         kind, token = self.peek()
@@ -232,22 +242,51 @@ class _Parser:
                 raise self.fail(f"the constant @{digest} is missing")
             return self.constants[digest]
         self.take("mark", "{")
-        end = self.text.index("}", self.position)
-        words = self.text[self.position : end].split()
-        self.position = end + 1
-        convert = {"b": lambda word: word == "True", "f": float}.get(kind[0], int)
-        return np.array([convert(word) for word in words], dtype=kind).reshape(shape)
+        words = self.text[self.position :].partition("}")[0].split()
+        convert: dict[str, Callable[[str], object]] = {"b": "True".__eq__, "f": float}
+        try:
+            result = np.array([convert.get(kind[0], int)(word) for word in words], dtype=kind).reshape(shape)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise self.fail(f"not an array of {kind}{list(shape)}: {error}") from error
+        self.position = self.text.find("}", self.position) + 1 or len(self.text)
+        return result
 
     def shape(self) -> tuple[int, ...]:
         self.take("mark", "[")
         extents = []
         while not self.accept("]"):
-            extents.append(int(self.take("number")))
+            extents.append(self.integer())
             self.accept(",")
         return tuple(extents)
 
+    def choice(self, what: str, allowed: Sequence[str]) -> str:
+        kind, token = self.peek()
+        if token not in allowed:
+            raise self.fail(f"{what} {token}: expected one of {', '.join(allowed)}")
+        return self.take(kind)
+
+    def integer(self) -> int:
+        kind, token = self.peek()
+        if not re.fullmatch(r"-?\d+", token):
+            raise self.fail(f"expected an integer, found {token!r}")
+        return int(self.take(kind))
+
+    def integers(self) -> tuple[int, ...]:
+        self.take("mark", "(")
+        items = []
+        while not self.accept(")"):
+            items.append(self.integer())
+            self.accept(",")
+        return tuple(items)
+
     def string(self) -> str:
-        return str(json.loads(self.take("string")))
+        kind, token = self.peek()
+        try:
+            text = str(json.loads(token)) if kind == "string" else ""
+        except json.JSONDecodeError as error:
+            raise self.fail(f"not a string: {token}") from error
+        self.take("string")
+        return text
 
     def value_name(self) -> str:
         token = self.take("value")[1:]
@@ -262,14 +301,14 @@ class _Parser:
     def typed(self) -> Value:
         name = self.value_name()
         self.take("mark", ":")
-        dtype = cast(DType, self.take("name"))
+        dtype = cast(DType, self.choice("element type", get_args(DType)))
         shape = self.shape()
         quant = None
         if self.accept("q"):
             self.take("mark", "(")
             scale = float(self.take("number"))
             self.take("mark", ",")
-            quant = Quant(scale, int(self.take("number")))
+            quant = Quant(scale, self.integer())
             self.take("mark", ")")
         if name in self.values:
             raise self.fail(f"the value %{name} is defined twice")
@@ -278,9 +317,9 @@ class _Parser:
 
     def port(self, name: str, value: Value) -> Port:
         self.take("name", "as")
-        dtype = cast(PortDType, self.take("name"))
-        shape = cast(tuple[int, ...], self.tuple_literal())
+        dtype = cast(PortDType, self.choice("element type", get_args(PortDType)))
+        shape = self.integers()
         self.take("name", "axes")
         self.take("mark", "=")
-        axes = cast(tuple[int, ...], self.tuple_literal())
+        axes = self.integers()
         return Port(name, value, shape, dtype, axes, self.accept("batched"))

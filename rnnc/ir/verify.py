@@ -54,6 +54,10 @@ def _check_quant(type_: TensorType, where: str) -> None:
 
 
 def _check_types(node: Node, where: str) -> None:
+    least, most = node.op.arity
+    if not least <= len(node.inputs) <= most:
+        wanted = f"{least}" if least == most else f"{least} to {most}"
+        raise CompileError(f"reads {len(node.inputs)} values where the operator takes {wanted}", where=where)
     try:
         expected = node.op.infer(node.input_types)
     except CompileError as error:

@@ -86,6 +86,8 @@ def _keep_needed(node: Node, ranges: dict[Value, ChannelRange], kept: dict[Value
         for value in (*node.inputs, node.output):
             kept[value][:] = True
         return
+    if _op(node).all_outputs:
+        kept[node.output][:] = True
     for index, (value, source) in enumerate(zip(node.inputs, sources, strict=True)):
         tied = np.zeros(value.type.channels, np.bool_)
         tied[source[source >= 0]] = True
@@ -104,9 +106,8 @@ def _spread(graph: Graph, kept: dict[Value, BoolArray]) -> None:
     while changed:
         changed = False
         for above, source, below, tied in [*ties, *reversed(ties)]:
-            either = above[source] | below[tied]
             count = int(above.sum()) + int(below.sum())
-            np.logical_or.at(above, source, either)
+            np.logical_or.at(above, source, below[tied])
             below[tied] |= above[source]
             changed = changed or count != int(above.sum()) + int(below.sum())
 

@@ -3,50 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rnnc.scheduler.execution import Execution, Network, Piece, execute
-from rnnc.scheduler.lifetimes import Block, blocks, live_bytes
+from rnnc.scheduler.lifetimes import Block, Extent, blocks, live_bytes
 from rnnc.scheduler.offsets import Placement, pack
-from rnnc.scheduler.plan import Buffer, Plan
+from rnnc.scheduler.plan import Buffer, Plan, Schedule
 from rnnc.scheduler.segments import Options
 
 
-def assemble(
-    network: Network,
-    name: str,
-    stages: Sequence[Sequence[int]],
-    options: Options,
-    capacities: Sequence[int | None],
-    input_bank: int = 0,
-) -> Plan:
-    """The plan of these stages (task numbers), placed in banks of these capacities (None: unlimited).
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """Stages executed, with the lives of their buffers, before they are placed. ``live`` [steps]: bytes in use."""
 
-    The plan may be larger than the banks; the caller decides what that means.
-    """
-    pieces = [network.piece(tasks) for tasks in stages]
+    network: Network
+    schedule: Schedule
+    options: Options
+    pieces: tuple[Piece, ...]
+    execution: Execution
+    parts: tuple[Block, ...]
+    live: Extent
+
+    @property
+    def live_peak(self) -> int:
+        """No placement is smaller."""
+        return int(self.live.max())
+
+
+def draft(network: Network, schedule: Schedule, stages: Sequence[Sequence[int]], options: Options) -> Draft:
+    """Execute stages, given by task numbers, and find the lives of all buffers."""
+    pieces = tuple(network.piece(tasks) for tasks in stages)
     streamed = range(network.n_inputs) if options.input_mode == "stream" else ()
     execution = execute(network, pieces, streamed)
     held = network.outputs if options.output_mode == "buffer" else frozenset[int]()
-    parts = blocks(network, execution, held)
-    placement = pack(parts, capacities, input_bank)
+    parts = tuple(blocks(network, execution, held))
     live = live_bytes(parts, execution.steps)
-    peak_step = int(live.argmax())
+    return Draft(network, schedule, options, pieces, execution, parts, live)
+
+
+def assemble(draft: Draft, capacities: Sequence[int | None], input_bank: int = 0) -> Plan:
+    """Place the buffers of a draft in banks of these capacities (None: unlimited).
+
+    The plan may be larger than the banks; the caller decides what that means.
+    """
+    placement = pack(draft.parts, capacities, input_bank)
+    peak_step = int(draft.live.argmax())
     return Plan(
-        schedule=name,
-        input_mode=options.input_mode,
-        output_mode=options.output_mode,
-        stages=tuple(network.stage_of(piece) for piece in pieces),
-        buffers=_placed(parts, placement),
+        schedule=draft.schedule,
+        input_mode=draft.options.input_mode,
+        output_mode=draft.options.output_mode,
+        stages=tuple(draft.network.stage_of(piece) for piece in draft.pieces),
+        buffers=_placed(draft.parts, placement),
         bank_sizes=placement.sizes,
-        jobs=execution.steps,
-        executed_macs=_executed_macs(network, execution),
-        live_peak=int(live[peak_step]),
+        jobs=draft.execution.steps,
+        executed_macs=_executed_macs(draft.network, draft.execution),
+        live_peak=draft.live_peak,
         peak_step=peak_step,
-        peak_buffers=_used_at(parts, peak_step),
-        notes=_notes(network, pieces, placement, int(live[peak_step])),
+        peak_buffers=_used_at(draft.parts, peak_step),
+        notes=_notes(draft, placement),
     )
 
 
@@ -85,12 +101,10 @@ def _used_at(parts: Sequence[Block], step: int) -> tuple[str, ...]:
     return tuple(member.name for size, member in sorted(used, key=lambda u: (-u[0], u[1].name)) if size)
 
 
-def _notes(
-    network: Network, pieces: Sequence[Piece], placement: Placement, live: int
-) -> tuple[str, ...]:
-    rows = sum(len(piece.tasks) > 1 for piece in pieces)
-    notes = [f"{len(network.tasks)} operators in {len(pieces)} stages, {rows} of them row by row"]
-    gap = placement.total - live
+def _notes(draft: Draft, placement: Placement) -> tuple[str, ...]:
+    rows = sum(len(piece.tasks) > 1 for piece in draft.pieces)
+    notes = [f"{len(draft.network.tasks)} operators in {len(draft.pieces)} stages, {rows} of them row by row"]
+    gap = placement.total - draft.live_peak
     if gap:
         notes.append(f"{gap} bytes more than are ever in use at once, lost between buffers or to alignment")
     return tuple(notes)

@@ -7,12 +7,12 @@ from typing import Literal
 
 from rnnc.diagnostics import BudgetError, CompileError
 from rnnc.ir.graph import Graph
-from rnnc.scheduler.assembly import assemble, node_at
+from rnnc.scheduler.assembly import Draft, assemble, draft, node_at
 from rnnc.scheduler.execution import Network
 from rnnc.scheduler.layer import layer_order
-from rnnc.scheduler.plan import InputMode, OutputMode, Plan
+from rnnc.scheduler.plan import InputMode, OutputMode, Plan, Schedule
 from rnnc.scheduler.rows import cut_rows
-from rnnc.scheduler.segments import Options
+from rnnc.scheduler.segments import Costs, Options
 from rnnc.scheduler.validate import validate
 from rnnc.target import Target
 
@@ -42,11 +42,7 @@ def schedule(
     banks = target.banks
     capacities = [max(0, bank.size - (reserved if index == 0 else 0)) for index, bank in enumerate(banks)]
     input_bank = next((index for index, bank in enumerate(banks) if bank.dma), 0)
-    plans = [
-        assemble(network, name, stages, options, capacities, input_bank)
-        for name, stages in _candidates(network, mode, options)
-    ]
-    plan = min(plans, key=lambda plan: (not _fits(plan, capacities), plan.arena))
+    plan = _smallest(_drafts(network, mode, options), capacities, input_bank)
     if not _fits(plan, capacities) or (ram is not None and plan.arena > ram):
         raise _over_budget(network, plan, mode, target, capacities, ram)
     validate(graph, plan, capacities)
@@ -70,14 +66,37 @@ def _check(network: Network, mode: Mode, options: Options) -> None:
                 )
 
 
-def _candidates(network: Network, mode: Mode, options: Options) -> Iterator[tuple[str, Stages]]:
+def _drafts(network: Network, mode: Mode, options: Options) -> list[Draft]:
+    stages: dict[tuple[tuple[int, ...], ...], Schedule] = {}
+    for name, candidate in _candidates(network, mode, options):
+        stages.setdefault(tuple(candidate), name)
+    return [draft(network, name, candidate, options) for candidate, name in stages.items()]
+
+
+def _smallest(drafts: Sequence[Draft], capacities: Sequence[int], input_bank: int) -> Plan:
+    """The smallest plan that fits, or the smallest; drafts that cannot become smaller are not placed."""
+    best: Plan | None = None
+    for candidate in sorted(drafts, key=lambda draft: draft.live_peak):
+        if best is not None and _fits(best, capacities) and candidate.live_peak >= best.arena:
+            break
+        plan = assemble(candidate, capacities, input_bank)
+        if best is None or (not _fits(plan, capacities), plan.arena) < (not _fits(best, capacities), best.arena):
+            best = plan
+    if best is None:
+        raise ValueError("there is nothing to choose from")
+    return best
+
+
+def _candidates(network: Network, mode: Mode, options: Options) -> Iterator[tuple[Schedule, Stages]]:
     order = layer_order(network, options)
     if mode in ("auto", "layer"):
         yield "layer", [(task,) for task in order]
     if mode in ("auto", "rows"):
-        # a different order of the branches allows different stages
-        for choice in dict.fromkeys((tuple(order), tuple(range(len(network.tasks))))):
-            yield "rows", cut_rows(network, choice, options)
+        # another order of the branches, or another view of the rings, gives other stages: placing them decides
+        orders = dict.fromkeys((tuple(order), tuple(range(len(network.tasks)))))
+        for costs in (Costs(network, options), Costs(network, options, full_rings=True)):
+            for choice in orders:
+                yield "rows", cut_rows(network, choice, costs)
 
 
 def _fits(plan: Plan, capacities: Sequence[int]) -> bool:
@@ -94,6 +113,9 @@ def _over_budget(
         f"{capacity} in {bank.name}" for bank, capacity in zip(target.banks, capacities, strict=True)
     )
     limit = f"{ram} bytes were asked for" if ram is not None and plan.arena > ram else f"there are {room}"
+    why = f"most is in use at step {plan.peak_step} of {plan.jobs}: {plan.live_peak} bytes, in {largest}"
+    if not _fits(plan, capacities) and plan.arena <= sum(capacities):
+        why += "; no division of the buffers over the banks was found, as none may lie in two"
     remedies = []
     if mode == "layer":
         remedies.append("--schedule auto or rows")
@@ -105,6 +127,6 @@ def _over_budget(
     return BudgetError(
         f"the activations need {plan.arena} bytes, but {limit}",
         where=node_at(network, plan, plan.peak_step),
-        why=f"most is in use at step {plan.peak_step} of {plan.jobs}: {plan.live_peak} bytes, in {largest}",
+        why=why,
         remedy=", ".join(remedies),
     )

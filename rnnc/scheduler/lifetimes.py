@@ -61,17 +61,25 @@ class _Group:
 
 
 def blocks(
-    network: Network, execution: Execution, held: Collection[int], values: Collection[int] | None = None
+    network: Network,
+    execution: Execution,
+    held: Collection[int],
+    values: Collection[int] | None = None,
+    *,
+    full_rings: bool = False,
 ) -> list[Block]:
     """All buffers that an execution needs.
 
     ``held`` values are kept, whole, until after the last step: graph outputs in buffer mode and, for a part of a
     schedule, whatever a later stage reads. ``values`` (default: all) limits which values are placed; those that
-    the execution does not make are there, whole, from the first step.
+    the execution does not make are there, whole, from the first step. ``full_rings``: count a ring as full from
+    its first row to its last, though its slots fill and empty with every job.
     """
     tasks = _steps_of_tasks(execution)
     lives = _row_lives(network, execution, tasks, held, values)
-    result = [_value_block(network, execution, lives, group) for group in _groups(network, lives, tasks, held)]
+    result = [
+        _value_block(network, lives, group, full_rings) for group in _groups(network, lives, tasks, held)
+    ]
     result += _private_blocks(network, tasks)
     return result
 
@@ -183,26 +191,32 @@ def _join(group: _Group, output: int, out: _Group, whole: bool) -> _Group:
     return _Group((*group.values, output), rows, _slots(rows, whole))
 
 
-def _value_block(network: Network, execution: Execution, lives: dict[int, Rows], group: _Group) -> Block:
+def _value_block(network: Network, lives: dict[int, Rows], group: _Group, full_rings: bool) -> Block:
     row_bytes = network.values[group.values[0]].type.row_bytes
     members = tuple(
-        _value_buffer(network, execution, value, lives[value], group, row_bytes) for value in group.values
+        _value_buffer(network, value, lives[value], group, row_bytes) for value in group.values
     )
     first = min(member.first_step for member in members)
     last = max(member.last_step for member in members)
     size = group.slots * row_bytes
     is_input = group.values[0] < network.n_inputs
-    if group.slots < len(group.rows.last):
+    if full_rings and group.slots < len(group.rows.last):
         return Block(members, size, first, *_constant(size, last - first + 1), is_input)
-    steps = np.arange(first, last + 1)
-    low = np.searchsorted(np.maximum.accumulate(group.rows.last), steps, side="left") * row_bytes
-    high = np.searchsorted(group.rows.written, steps, side="right") * row_bytes
-    return Block(members, size, first, np.minimum(low, high), high, is_input)
+    low, high = _slots_in_use(group, np.arange(first, last + 1))
+    return Block(members, size, first, low * row_bytes, high * row_bytes, is_input)
 
 
-def _value_buffer(
-    network: Network, execution: Execution, value: int, rows: Rows, group: _Group, row_bytes: int
-) -> Buffer:
+def _slots_in_use(group: _Group, steps: Steps) -> tuple[Extent, Extent]:
+    """The slots from the oldest row still needed to the newest made; all of them while those wrap around."""
+    oldest = np.searchsorted(np.maximum.accumulate(group.rows.last), steps, side="left")
+    made = np.searchsorted(group.rows.written, steps, side="right")
+    count = np.maximum(made - oldest, 0)
+    low = np.where(count > 0, oldest % group.slots, 0)
+    wraps = low + count > group.slots
+    return np.where(wraps, 0, low), np.where(wraps, group.slots, low + count)
+
+
+def _value_buffer(network: Network, value: int, rows: Rows, group: _Group, row_bytes: int) -> Buffer:
     name = network.values[value].name
     kind: BufferKind = "tensor" if group.slots == len(rows.last) else "ring"
     if value in network.outputs:

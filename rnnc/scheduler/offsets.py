@@ -19,12 +19,16 @@ from rnnc.scheduler.plan import ALIGN
 
 Matrix = npt.NDArray[np.int64]
 
+Solution = tuple[list[int], Matrix, int]
+"""Order of placement, offsets, peak."""
+
 APART = -(2**40)
 """Distance of two blocks that are never in use at the same time."""
 
 EXACT_BLOCKS = 8
 EXACT_NODES = 20_000
-ROUNDS = 300
+ROUNDS = 1200
+SHUFFLES = 100
 
 
 @dataclass(frozen=True)
@@ -72,16 +76,26 @@ def pack(parts: Sequence[Block], capacities: Sequence[int | None], input_bank: i
     placement is found that fits, the smallest one in a single bank is returned.
     """
     matrix = distances(parts)
-    alone = _pack_single(parts, matrix)
-    limit = capacities[0]
-    if limit is None or alone.total <= limit or len(capacities) == 1:
-        return Placement(alone.offset, alone.bank, (alone.total, *(0 for _ in capacities[1:])))
+    single = _pack_single(parts, matrix)
+    alone = Placement(single.offset, single.bank, (single.total, *(0 for _ in capacities[1:])))
+    reachable = input_bank == 0 or not any(part.is_input for part in parts)
+    if (capacities[0] is None or alone.total <= capacities[0]) and reachable:
+        return alone
     spilled = [
         placement
-        for order in _orders(parts)
-        if (placement := _pack_banks(parts, matrix, order, capacities, input_bank)) is not None
+        for turned in (False, True)
+        for order in (*_orders(parts), *_shuffles(parts))
+        if (placement := _pack_banks(parts, matrix, order, capacities, input_bank, turned)) is not None
     ]
     return min(spilled, key=lambda placement: placement.total, default=alone)
+
+
+def _shuffles(parts: Sequence[Block]) -> Iterator[list[int]]:
+    """Orders near the one by size, the same ones every time."""
+    chance = random.Random(len(parts))
+    for _ in range(SHUFFLES):
+        keys = [part.size * chance.uniform(0.5, 2.0) for part in parts]
+        yield sorted(range(len(parts)), key=lambda i: -keys[i])
 
 
 def _orders(parts: Sequence[Block]) -> Iterator[list[int]]:
@@ -114,20 +128,44 @@ def _first_fit(parts: Sequence[Block], matrix: Matrix, order: Sequence[int]) -> 
     peak = 0
     for count, block in enumerate(order):
         offset[block] = _lowest(block, order[:count], offset, matrix)
-        peak = max(peak, int(offset[block]) + parts[block].size)
+        peak = max(peak, int(offset[block]) + _aligned(parts[block].size))
     return offset, peak
 
 
 def _pack_single(parts: Sequence[Block], matrix: Matrix) -> Placement:
-    """The best of several first-fit orders, improved by moving what lies on top to the front."""
-    tried = [(order, *_first_fit(parts, matrix, order)) for order in _orders(parts)]
-    order, offset, peak = min(tried, key=lambda entry: entry[2])
+    """The best placement found from the bottom up or, mirrored, from the top down."""
+    sizes = _aligned_sizes(parts)
     bound = _bound(parts)
-    if peak > bound and len(parts) <= EXACT_BLOCKS:
-        order, offset, peak = _Exact(parts, matrix, bound, (order, offset, peak)).search()
-    elif peak > bound:
-        order, offset, peak = _improve(parts, matrix, bound, (order, offset, peak))
-    return Placement(tuple(int(o) for o in offset), (0,) * len(parts), (_aligned(peak),))
+    upward = _search(parts, matrix, bound)
+    if upward[2] <= bound:
+        offset, peak = upward[1:]
+    else:
+        downward = _search(parts, _turned(matrix, sizes), bound)
+        offset, peak = upward[1:]
+        if downward[2] < peak:
+            peak = downward[2]
+            offset = peak - downward[1] - sizes
+    return Placement(tuple(int(o) for o in offset), (0,) * len(parts), (peak,))
+
+
+def _aligned_sizes(parts: Sequence[Block]) -> Matrix:
+    return np.array([_aligned(part.size) for part in parts], np.int64)
+
+
+def _turned(matrix: Matrix, sizes: Matrix) -> Matrix:
+    """Distances for offsets counted from the top, top - offset - size: "b above a" becomes "a above b"."""
+    return np.where(matrix.T > APART, matrix.T + sizes[:, None] - sizes[None, :], APART)
+
+
+def _search(parts: Sequence[Block], matrix: Matrix, bound: int) -> Solution:
+    """First fit in several orders, then exhaustively for few blocks, by local search for many."""
+    tried = [(order, *_first_fit(parts, matrix, order)) for order in _orders(parts)]
+    best = min(tried, key=lambda entry: entry[2])
+    if best[2] <= bound:
+        return best
+    if len(parts) <= EXACT_BLOCKS:
+        return _Exact(parts, matrix, bound, best).search()
+    return _anneal(parts, matrix, bound, best)
 
 
 def _bound(parts: Sequence[Block]) -> int:
@@ -139,31 +177,40 @@ def _bound(parts: Sequence[Block]) -> int:
     return int(total.max(initial=0))
 
 
-Solution = tuple[list[int], Matrix, int]
-"""Order of placement, offsets, peak."""
-
-
-def _improve(parts: Sequence[Block], matrix: Matrix, bound: int, start: Solution) -> Solution:
-    """Local search: place a block that reaches the peak, or one in its way, earlier; keep what is no worse."""
+def _anneal(parts: Sequence[Block], matrix: Matrix, bound: int, start: Solution) -> Solution:
+    """Threshold accepting over orders: move a block that reaches the peak or shares a step with one that does, or
+    exchange two; changes that cost less than a shrinking threshold are kept."""
     chance = random.Random(len(parts))  # the same moves every time
     best = current = start
-    for _ in range(ROUNDS):
-        order, offset, peak = current
-        top = [block for block in order if offset[block] + parts[block].size == peak]
-        victim = chance.choice(top)
-        if chance.random() < 0.3:
-            near = [block for block in order if matrix[victim, block] > APART]
-            victim = chance.choice(near or top)
-        changed = [block for block in order if block != victim]
-        changed.insert(chance.randrange(order.index(victim) + 1), victim)
-        moved, reached = _first_fit(parts, matrix, changed)
-        if reached <= peak:
-            current = changed, moved, reached
+    for done in range(ROUNDS):
+        threshold = bound * (ROUNDS - done) // ROUNDS // 50
+        changed = _changed(parts, matrix, current, chance)
+        offset, reached = _first_fit(parts, matrix, changed)
+        if reached <= current[2] + threshold:
+            current = changed, offset, reached
         if reached < best[2]:
             best = current
         if best[2] <= bound:
             break
     return best
+
+
+def _changed(
+    parts: Sequence[Block], matrix: Matrix, current: Solution, chance: random.Random
+) -> list[int]:
+    order, offset, peak = current
+    changed = list(order)
+    if chance.random() < 0.5:
+        top = [block for block in order if offset[block] + _aligned(parts[block].size) == peak]
+        block = chance.choice(top)
+        if chance.random() < 0.5:
+            block = chance.choice([other for other in order if matrix[block, other] > APART] or top)
+        changed.remove(block)
+        changed.insert(chance.randrange(len(order)), block)
+    else:
+        one, two = chance.randrange(len(order)), chance.randrange(len(order))
+        changed[one], changed[two] = changed[two], changed[one]
+    return changed
 
 
 class _Exact:
@@ -189,7 +236,7 @@ class _Exact:
         for block in range(len(self.parts)):
             if block not in self.order:
                 self.offset[block] = _lowest(block, self.order, self.offset, self.matrix)
-                top = int(self.offset[block]) + self.parts[block].size
+                top = int(self.offset[block]) + _aligned(self.parts[block].size)
                 self.order.append(block)
                 self._visit(max(peak, top))
                 self.order.pop()
@@ -201,18 +248,23 @@ def _pack_banks(
     order: Sequence[int],
     capacities: Sequence[int | None],
     input_bank: int,
+    turned: bool,
 ) -> Placement | None:
-    """First fit, each block in the first bank that has room for it; None if one fits nowhere."""
+    """First fit from the bottom, or (``turned``) from the top down, each block in the first bank that has room
+    for it; None if one fits nowhere."""
+    extent = _aligned_sizes(parts)
+    if turned:
+        matrix = _turned(matrix, extent)
     offset = np.zeros(len(parts), np.int64)
     held: list[list[int]] = [[] for _ in capacities]
     sizes = [0] * len(capacities)
-    bank_of = [0] * len(parts)
-    # inputs cannot move, so they choose first
+    bank_of = np.zeros(len(parts), np.int64)
+    # inputs are bound to a bank, so they choose first
     for block in sorted(order, key=lambda i: not parts[i].is_input):
         banks = [input_bank] if parts[block].is_input else range(len(capacities))
         for bank in banks:
             offset[block] = _lowest(block, held[bank], offset, matrix)
-            top = _aligned(int(offset[block]) + parts[block].size)
+            top = int(offset[block] + extent[block])
             capacity = capacities[bank]
             if capacity is None or top <= capacity:
                 held[bank].append(block)
@@ -221,4 +273,6 @@ def _pack_banks(
                 break
         else:
             return None
-    return Placement(tuple(int(o) for o in offset), tuple(bank_of), tuple(sizes))
+    if turned:
+        offset = np.array(sizes, np.int64)[bank_of] - offset - extent
+    return Placement(tuple(int(o) for o in offset), tuple(int(bank) for bank in bank_of), tuple(sizes))

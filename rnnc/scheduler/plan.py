@@ -70,7 +70,7 @@ class Plan:
     ``peak_buffers`` are in use): no placement of the buffers in this order of jobs needs less.
     """
 
-    schedule: str
+    schedule: Schedule
     input_mode: InputMode
     output_mode: OutputMode
     stages: tuple[Stage, ...]

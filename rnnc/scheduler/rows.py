@@ -11,12 +11,11 @@ import heapq
 from collections.abc import Sequence
 
 from rnnc.scheduler.execution import Network
-from rnnc.scheduler.segments import Costs, Options, mask_of
+from rnnc.scheduler.segments import Costs, mask_of
 
 
-def cut_rows(network: Network, order: Sequence[int], options: Options) -> list[tuple[int, ...]]:
+def cut_rows(network: Network, order: Sequence[int], costs: Costs) -> list[tuple[int, ...]]:
     """Stages (task numbers, in this order) whose largest peak is minimal among all cuts of ``order``."""
-    costs = Costs(network, options)
     count = len(order)
     finished = [mask_of(order[:cut]) for cut in range(count + 1)]
     boundary = [costs.boundary(done) for done in finished]

@@ -19,10 +19,14 @@ class Options:
 
 
 class Costs:
-    """Peaks of stages, each executed once and remembered. Sets of finished tasks are bit masks."""
+    """Peaks of stages, each executed once and remembered. Sets of finished tasks are bit masks.
 
-    def __init__(self, network: Network, options: Options) -> None:
-        self.network, self.options = network, options
+    With ``full_rings`` every slot of a ring counts all the time: an estimate that a placement can nearly always
+    reach, where the exact count may rest on slots that are free at moments of no use to others.
+    """
+
+    def __init__(self, network: Network, options: Options, full_rings: bool = False) -> None:
+        self.network, self.options, self.full_rings = network, options, full_rings
         self.size = [value.type.bytes for value in network.values]
         self.readers = [mask_of(readers) for readers in network.readers]
         self.kept = [options.output_mode == "buffer" and v in network.outputs for v in range(len(self.size))]
@@ -69,7 +73,7 @@ class Costs:
         self, tasks: Sequence[int], held: Collection[int], values: Collection[int], streamed: Collection[int]
     ) -> int:
         execution = execute(self.network, [self.network.piece(tasks)], streamed)
-        parts = blocks(self.network, execution, held, values)
+        parts = blocks(self.network, execution, held, values, full_rings=self.full_rings)
         return int(live_bytes(parts, execution.steps).max())
 
 

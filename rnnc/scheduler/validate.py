@@ -50,12 +50,13 @@ def _check_buffer(plan: Plan, buffer: Buffer) -> None:
 
 def _check_stages(graph: Graph, plan: Plan) -> None:
     order = [name for stage in plan.stages for name in stage.nodes]
+    users = graph.users()
     if sorted(order) != sorted(node.name for node in graph.nodes):
         _fail(graph.name, "the stages do not hold every node exactly once")
     at = {name: index for index, name in enumerate(order)}
     home = {name: stage for stage in plan.stages for name in stage.nodes}
     for node in graph.nodes:
-        for user in graph.users()[node.output]:
+        for user in users[node.output]:
             if at[user.name] < at[node.name]:
                 _fail(user.name, f"it comes before '{node.name}', whose output it reads")
             if home[user.name] is not home[node.name] and node.name not in home[node.name].sinks:
@@ -73,9 +74,11 @@ class _Player:
     def __init__(self, graph: Graph, plan: Plan) -> None:
         self.graph, self.plan = graph, plan
         self.place = {buffer.value: buffer for buffer in plan.buffers if buffer.value}
-        self.own = {(buffer.node, buffer.kind): buffer for buffer in plan.buffers if buffer.node}
+        self.private: dict[tuple[str, str], Buffer] = {
+            (buffer.node, buffer.kind): buffer for buffer in plan.buffers if buffer.node
+        }
         self.maker = {node.output.name: node for node in graph.nodes}
-        self.users = graph.users()
+        self.node = {node.name: node for node in graph.nodes}
         self.owner = [np.zeros(size, np.int64) for size in plan.bank_sizes]
         self.marks = 0
         self.mark_of: dict[tuple[str, int], int] = {}
@@ -93,7 +96,7 @@ class _Player:
         for stage in self.plan.stages:
             for tick in range(stage.ticks):
                 for name in stage.sinks:
-                    node = next(node for node in self.graph.nodes if node.name == name)
+                    node = self.node[name]
                     jobs = _op(node).jobs(node.input_types, node.output.type)
                     while self.done[name] * stage.ticks < (tick + 1) * jobs:
                         self._demand(node)
@@ -119,14 +122,13 @@ class _Player:
                 self._write_row(lacking)
 
     def _rows_read(self, node: Node) -> list[tuple[Value, int]]:
-        """The rows that the next job of a node reads, without padding; window by window, the last row first, as
-        rows are made in order and only the last can be lacking."""
+        """The rows that the next job of a node reads, without padding; the last one alone if it is not made yet,
+        as rows are made in order."""
         rows: list[tuple[Value, int]] = []
         for window in _op(node).windows(node.input_types):
             value = node.inputs[window.input]
             top = self.done[node.name] * window.stride - window.pad
             taps = [top + i * window.dilation for i in range(window.rows)]
-            # rows between the taps must have been made too: a window's reach decides, not its taps
             reach = min(max(taps), value.type.height - 1)
             if self.made[value.name] <= reach:
                 return [(value, reach)]
@@ -139,19 +141,23 @@ class _Player:
         if sum(window.rows for window in op.windows(types)) > MAX_ROWS:
             _fail(node.name, f"a job of it reads more than {MAX_ROWS} rows")
         reads = self._rows_read(node)
-        state = self._claim(node, "state", op.state_bytes(types, output.type), fresh=job == 0)
-        scratch = self._claim(node, "scratch", op.scratch_bytes(types, output.type), fresh=True)
+        needed = {
+            "state": op.state_bytes(types, output.type),
+            "scratch": op.scratch_bytes(types, output.type),
+        }
+        for kind, size in needed.items():
+            self._claim(node, kind, size, fresh=kind == "scratch" or job == 0)
         for value, row in reads:
-            self._check_row(value, row, f"read by job {job} of '{node.name}'")
+            self._check_row(value, row, f"was overwritten before job {job} of '{node.name}' reads it")
         self.done[node.name] += 1
         if jobs == output.type.height or self.done[node.name] == jobs:
             for _ in range(1 if jobs == output.type.height else output.type.height):
                 row = self._write_row(output)
                 for value, other in reads:
                     if not self._in_place(node, value, other, row):
-                        self._check_row(value, other, f"read while job {job} of '{node.name}' writes row {row}")
-        for kind, mark in (("state", state), ("scratch", scratch)):
-            self._check_claim(node, kind, mark)
+                        self._check_row(value, other, f"is overwritten by job {job} of '{node.name}' as it reads it")
+        for kind, size in needed.items():
+            self._claim(node, kind, size, fresh=False)
         self.step += 1
 
     def _in_place(self, node: Node, value: Value, row: int, written: int) -> bool:
@@ -172,31 +178,26 @@ class _Player:
         self.made[value.name] += 1
         return row
 
-    def _check_row(self, value: Value, row: int, how: str) -> None:
+    def _check_row(self, value: Value, row: int, fault: str) -> None:
         bank, start, end = self._span(value, row)
         self._use(self.place[value.name])
         if (self.owner[bank][start:end] != self.mark_of[value.name, row]).any():
-            _fail(value.name, f"row {row} was overwritten before it is {how} (step {self.step})")
+            _fail(value.name, f"row {row} {fault} (step {self.step})")
 
-    def _claim(self, node: Node, kind: str, size: int, fresh: bool) -> int:
-        buffer = self.own.get((node.name, kind))  # type: ignore[arg-type]
+    def _claim(self, node: Node, kind: str, size: int, fresh: bool) -> None:
+        """Take the scratch or state of a node (``fresh``), or check that it is untouched since."""
         if size == 0:
-            return 0
+            return
+        buffer = self.private.get((node.name, kind))
         if buffer is None or buffer.size < size:
             _fail(node.name, f"it needs {size} bytes of {kind}, which it does not have")
         self._use(buffer)
+        owner = self.owner[buffer.bank][buffer.offset : buffer.offset + size]
         if fresh:
             self.marks += 1
-            self.owner[buffer.bank][buffer.offset : buffer.offset + size] = self.marks
-            self.mark_of[f"{kind} of {node.name}", -1] = self.marks
-        return size
-
-    def _check_claim(self, node: Node, kind: str, size: int) -> None:
-        if size:
-            buffer = self.own[node.name, kind]  # type: ignore[index]
-            owner = self.owner[buffer.bank][buffer.offset : buffer.offset + size]
-            if (owner != self.mark_of[f"{kind} of {node.name}", -1]).any():
-                _fail(node.name, f"its {kind} was overwritten (step {self.step})")
+            owner[:] = self.mark_of[buffer.name, 0] = self.marks
+        elif (owner != self.mark_of[buffer.name, 0]).any():
+            _fail(node.name, f"its {kind} was overwritten (step {self.step})")
 
     def _use(self, buffer: Buffer) -> None:
         if not buffer.first_step <= self.step <= buffer.last_step:
@@ -214,7 +215,7 @@ class _Player:
                 _fail(port.value.name, "the output of the graph is not complete at the end")
             if self.plan.output_mode == "buffer":
                 for row in range(port.value.type.height):
-                    self._check_row(port.value, row, "handed to the caller")
+                    self._check_row(port.value, row, "was overwritten before the caller gets it")
 
 
 def _op(node: Node) -> IntOp:

@@ -15,7 +15,7 @@ from rnnc.ir.op import IntOp, Kernel, Sample, Window, WindowRows, evaluate
 from rnnc.ir.ops.conv import Conv2D
 from rnnc.ir.ops.linear import accumulator_bound
 from rnnc.ir.types import Array, Quant, TensorType
-from rnnc.scheduler.plan import OutputMode, Plan
+from rnnc.scheduler.plan import Plan
 from rnnc.target import Bank, Target
 
 Shape = tuple[int, int, int]
@@ -172,7 +172,9 @@ class Builder:
         return self.graph
 
 
-def conv(rng: np.random.Generator, x: Value, out: int, kernel: int = 3, stride: int = 1, depthwise: bool = False) -> Conv2D:
+def conv(
+    rng: np.random.Generator, x: Value, out: int, kernel: int = 3, stride: int = 1, depthwise: bool = False
+) -> Conv2D:
     depth = 1 if depthwise else x.type.channels
     weight = rng.integers(-127, 128, (out, kernel, kernel, depth)).astype(np.int8)
     bias = rng.integers(-999, 1000, out).astype(np.int32)
@@ -212,6 +214,3 @@ def buffer(plan: Plan, name: str) -> tuple[int, int, str]:
     """Rows, bytes and the sharing of a value's buffer."""
     place = plan.place_of(name)
     return place.rows, place.size, place.shares_with
-
-
-OUTPUT_MODES: tuple[OutputMode, ...] = ("buffer", "stream")

@@ -70,7 +70,8 @@ class Affine(FloatOp):
         return depthwise.quantise(inputs, output, arithmetic)
 
     def with_clamp(self, low: float | None, high: float | None) -> FloatOp | None:
-        return replace(self, **merge_clamp(self.low, self.high, low, high))
+        clamp = merge_clamp(self.low, self.high, low, high)
+        return replace(self, low=clamp["low"], high=clamp["high"])
 
 
 def constant(values: npt.ArrayLike) -> Const:
@@ -96,15 +97,14 @@ def import_affine(node: SourceNode, b: Builder, kind: Kind) -> Value:
     extents = [shape[i] for i in order]
     last = (extents[0] if len(extents) > 1 else 1, int(np.prod(extents[1:-1])), extents[-1])
     name = node.outputs[0]
-    hwc = b.emit(Rearrange(tuple(i - 1 for i in order), last), [x], f"{name}:in")
+    hwc = b.emit(Rearrange(tuple(i - 1 for i in order), last, implied=True), [x], f"{name}:in")
     y = b.emit(op, [hwc], name)
-    split = b.emit(Rearrange((0, 1, 2), tuple(extents)), [y], f"{name}:split")
-    return b.emit(Rearrange(tuple(int(i) for i in np.argsort(order)), shape[1:]), [split], f"{name}:out")
+    split = b.emit(Rearrange((0, 1, 2), tuple(extents), implied=True), [y], f"{name}:split")
+    back = tuple(int(i) for i in np.argsort(order))
+    return b.emit(Rearrange(back, shape[1:], implied=True), [split], f"{name}:out")
 
 
-def _varying_axis(
-    node: SourceNode, b: Builder, const: tuple[int, ...], shape: tuple[int, ...]
-) -> int | None:
+def _varying_axis(node: SourceNode, b: Builder, const: tuple[int, ...], shape: tuple[int, ...]) -> int | None:
     """The axis of x (batch included) along which the constant varies."""
     aligned = (1,) * (len(shape) - len(const)) + const
     varying = [i for i, extent in enumerate(aligned) if extent != 1]

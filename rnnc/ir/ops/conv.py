@@ -18,6 +18,7 @@ from rnnc.ir.ops.linear import (
     accumulator_bound,
     clamp_range,
     merge_clamp,
+    pack_pairs,
     quantise_linear,
     random_requant,
     requant_members,
@@ -166,14 +167,14 @@ class Conv2D(LinearOp):
         return output.elements * int(np.prod(self.weight.shape[1:]))
 
     def scratch_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
-        if self.pointwise or self.depthwise:
-            return 0
-        # two im2col columns of int16, each padded to whole words
         depth = int(np.prod(self.weight.shape[1:]))
-        return 2 * 2 * ((depth + 3) // 4 * 4)
+        if self.depthwise or (self.pointwise and depth % 4 == 0):
+            return 0
+        return 2 * (depth + -depth % 4)
 
     def weight_bytes(self) -> int:
-        return self.weight.size + 4 * self.bias.size + 4 * self.bias.size
+        per_channel = 8 if self.requant.arithmetic == "fast" else 9  # bias, multiplier and shift
+        return self.packed_weight().size + per_channel * self.bias.size
 
     def contraction(self, inputs: Sequence[TensorType]) -> Contraction:
         y = self.infer(inputs)
@@ -211,8 +212,13 @@ class Conv2D(LinearOp):
         return Kernel(f"rnnc_{kind}_s8", "rnnc_conv2d", members, "conv")
 
     def packed_weight(self) -> Int8Array:
-        """Weights in the order in which the kernel reads them: depthwise by tap, others by output channel."""
-        return np.moveaxis(self.weight[..., 0], 0, -1).copy() if self.depthwise else self.weight
+        """Weights in the order in which the kernel reads them; rnnc_conv.h describes it."""
+        out = self.weight.shape[0]
+        if not self.depthwise:
+            return pack_pairs(self.weight.reshape(out, -1), self.group)
+        taps = self.weight.reshape(out, -1).T
+        padded = np.pad(taps, ((0, 0), (0, -out % 4)))
+        return np.ascontiguousarray(padded.reshape(len(taps), -1, 4).swapaxes(0, 1))
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:

@@ -1,4 +1,4 @@
-"""Add, Sub and Mul of two values of one shape, or of which one has a single pixel and serves all of them.
+"""Add, Sub and Mul of two values of one shape, or of which the second is one pixel that serves all of the first.
 
 The same operators with a constant operand are per-channel affine maps: rnnc/ir/ops/affine.py.
 """
@@ -30,13 +30,11 @@ from rnnc.ir.ops.linear import clamp_range, merge_clamp, quantised_clamp, requan
 from rnnc.ir.types import FloatArray, Quant, TensorType
 
 AffineKinds = tuple[Literal["add", "mul", "sub"], Literal["add", "mul", "rsub"]]
-Order = tuple[int, int]
-"""Input indices as the kernel reads them: the one of full shape, then the other, which may be one pixel."""
 
 
 @dataclass(frozen=True, eq=False)
 class Elementwise(FloatOp):
-    """y = clamp(a op b), of any rank, with ONNX broadcasting of one operand."""
+    """y = clamp(a op b), of any rank; extents of b may be 1, as ONNX broadcasts them."""
 
     low: float | None = None
     high: float | None = None
@@ -63,17 +61,23 @@ class Elementwise(FloatOp):
                 why="both need the same rank",
                 remedy="insert a Reshape or Unsqueeze so that their channels line up",
             )
+        if math.prod(second) > math.prod(first):
+            return b.emit(cls.exchanged(), [y, x], node.outputs[0])
         return b.emit(cls(), [x, y], node.outputs[0])
+
+    @classmethod
+    def exchanged(cls) -> Elementwise:
+        """The operator that computes b op a."""
+        return cls()
 
     def infer(self, inputs: Sequence[TensorType]) -> TensorType:
         first, second = inputs[0].shape, inputs[1].shape
-        full, other = (first, second) if math.prod(first) >= math.prod(second) else (second, first)
-        if len(full) != len(other) or any(b not in (1, a) for a, b in zip(full, other, strict=True)):
+        if len(first) != len(second) or any(b not in (1, a) for a, b in zip(first, second, strict=True)):
             raise CompileError(
                 f"operands of shapes {first} and {second}",
                 why="one of them must have the shape of the output",
             )
-        return TensorType(full)
+        return TensorType(first)
 
     def clamped(self, y: npt.NDArray[np.float64]) -> FloatArray:
         return np.clip(y, *clamp_range(self.low, self.high)).astype(np.float32)
@@ -99,17 +103,25 @@ class Add(Elementwise):
 
 @dataclass(frozen=True, eq=False)
 class Sub(Elementwise):
-    """y = clamp(a - b); source: ONNX Sub."""
+    """y = clamp(a - b), or clamp(b - a) if ``reverse``; source: ONNX Sub."""
+
+    reverse: bool = False
 
     name: ClassVar[str] = "sub"
     onnx: ClassVar[tuple[str, ...]] = ("Sub",)
     affine: ClassVar[AffineKinds] = ("sub", "rsub")
 
+    @classmethod
+    def exchanged(cls) -> Elementwise:
+        return cls(reverse=True)
+
     def evaluate(self, inputs: Sequence[FloatArray]) -> FloatArray:
-        return self.clamped(inputs[0].astype(np.float64) - inputs[1])
+        difference = inputs[0].astype(np.float64) - inputs[1]
+        return self.clamped(-difference if self.reverse else difference)
 
     def quantise(self, inputs: Sequence[TensorType], output: TensorType, arithmetic: Arithmetic) -> IntOp:
-        return quantise_sum(inputs, output, arithmetic, (1, -1), (self.low, self.high))
+        signs = (-1, 1) if self.reverse else (1, -1)
+        return quantise_sum(inputs, output, arithmetic, signs, (self.low, self.high))
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,45 +136,40 @@ class Mul(Elementwise):
         return self.clamped(inputs[0].astype(np.float64) * inputs[1])
 
     def quantise(self, inputs: Sequence[TensorType], output: TensorType, arithmetic: Arithmetic) -> IntOp:
-        order = operand_order(inputs)
-        a, b, y = (t.required_quant for t in (inputs[order[0]], inputs[order[1]], output))
+        a, b, y = (type_.required_quant for type_ in (*inputs, output))
         low, high = quantised_clamp(y, self.low, self.high)
         # TensorFlow Lite computes this quotient in float32
         real = float(np.float32(a.scale) * np.float32(b.scale) / np.float32(y.scale))
         requant = make_requant(arithmetic, np.array([real]), 255 * 255, y.zero_point, low, high)
-        return MulInt8(order, a.zero_point, b.zero_point, requant)
+        kind = MulPixelInt8 if one_pixel(inputs) else MulInt8
+        return kind(a.zero_point, b.zero_point, requant)
 
 
 class ElementwiseInt(Channelwise):
-    """int8 operators over two rows; the second operand may be one pixel, read for every row."""
+    """int8 operators over two rows."""
 
-    order: Order
-
+    pixel: ClassVar[bool] = False
+    """The second operand is one pixel, read for every row."""
     arity: ClassVar[tuple[int, int]] = (2, 2)
-    in_place: ClassVar[tuple[int, ...]] = (0, 1)  # of these, those that have the shape of the output
+    in_place: ClassVar[tuple[int, ...]] = (0, 1)
 
     def infer(self, inputs: Sequence[TensorType]) -> TensorType:
-        full, other = (inputs[index].shape for index in self.order)
-        if other not in (full, (1, 1, full[2])):
-            raise broadcast_error(full, other)
-        return TensorType(full, "int8")
+        if one_pixel(inputs) != self.pixel:
+            raise broadcast_error(inputs)
+        return TensorType(inputs[0].shape, "int8")
 
     def windows(self, inputs: Sequence[TensorType]) -> tuple[Window, ...]:
-        full, other = self.order
-        same = inputs[full].shape == inputs[other].shape
-        return (Window(full, 1), Window(other, 1, stride=1 if same else 0))
+        return (Window(0, 1), Window(1, 1, stride=0 if self.pixel else 1))
 
     def shape_members(self, inputs: Sequence[TensorType]) -> dict[str, Field]:
-        full, other = (inputs[index] for index in self.order)
-        row = full.row_bytes
-        return {"elements": row, "period": row if full.shape == other.shape else full.channels}
+        row = inputs[0].row_bytes
+        return {"elements": row, "period": inputs[0].channels if self.pixel else row}
 
 
 @dataclass(frozen=True, eq=False)
 class AddInt8(ElementwiseInt):
     """y = clip((a * multipliers[0] + b * multipliers[1] + bias) >> shift, low, high); 16-bit multipliers."""
 
-    order: Order
     multipliers: tuple[int, int]
     bias: int
     shift: int
@@ -191,7 +198,15 @@ class AddInt8(ElementwiseInt):
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
-        yield from sum_samples(rng, "fast")
+        yield from sum_samples(rng, "fast", cls.pixel)
+
+
+class AddPixelInt8(AddInt8):
+    """`AddInt8` of a tensor and one pixel."""
+
+    name: ClassVar[str] = "add_pixel_s8"
+    pixel: ClassVar[bool] = True
+    in_place: ClassVar[tuple[int, ...]] = (0,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +216,6 @@ class AddTflite(ElementwiseInt):
     y = clip(out * (a * (x - zp) ± b * (x' - zp'))) + zp; each scaling is a (multiplier, shift).
     """
 
-    order: Order
     zero_points: tuple[int, int]
     signs: tuple[int, int]
     scale_a: tuple[int, int]
@@ -245,14 +259,21 @@ class AddTflite(ElementwiseInt):
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
-        yield from sum_samples(rng, "tflite")
+        yield from sum_samples(rng, "tflite", cls.pixel)
+
+
+class AddPixelTflite(AddTflite):
+    """`AddTflite` of a tensor and one pixel."""
+
+    name: ClassVar[str] = "add_pixel_tflite_s8"
+    pixel: ClassVar[bool] = True
+    in_place: ClassVar[tuple[int, ...]] = (0,)
 
 
 @dataclass(frozen=True, eq=False)
 class MulInt8(ElementwiseInt):
     """y = requantised (a - zero_point_a) * (b - zero_point_b)."""
 
-    order: Order
     zero_point_a: int
     zero_point_b: int
     requant: Requant
@@ -278,11 +299,19 @@ class MulInt8(ElementwiseInt):
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
         for arithmetic in ARITHMETICS:
-            for shapes, a, b, label in sample_operands(rng):
+            for shapes, a, b in sample_operands(rng, cls.pixel):
                 y = Quant(a.scale * b.scale * 60, int(rng.choice([-128, 127, 5])))
-                yield build_sample(Mul(), shapes, (a, b, y), arithmetic, label)
-            quants = (Quant(0.5, 3), Quant(0.5, -7), Quant(0.002, 1))
-            yield build_sample(Mul(-0.1, 0.2), ((2, 3, 5),) * 2, quants, arithmetic, "saturating")
+                yield build_sample(Mul(), shapes, (a, b, y), arithmetic)
+                steep = (Quant(0.5, 3), Quant(0.5, -7), Quant(0.002, 1))
+                yield build_sample(Mul(-0.1, 0.2), shapes, steep, arithmetic)
+
+
+class MulPixelInt8(MulInt8):
+    """`MulInt8` of a tensor and one pixel (the gates of squeeze and excitation)."""
+
+    name: ClassVar[str] = "mul_pixel_s8"
+    pixel: ClassVar[bool] = True
+    in_place: ClassVar[tuple[int, ...]] = (0,)
 
 
 ARITHMETICS: tuple[Arithmetic, Arithmetic] = ("fast", "tflite")
@@ -296,20 +325,21 @@ def as_arrays(scale: tuple[int, int]) -> tuple[Int64Array, Int64Array]:
     return np.asarray(scale[0], np.int64), np.asarray(scale[1], np.int64)
 
 
-def operand_order(inputs: Sequence[TensorType]) -> Order:
-    """Which input has the full shape. Raises CompileError unless the other has it too, or is one pixel."""
-    first, second = inputs[0].shape, inputs[1].shape
-    order = (0, 1) if inputs[0].elements >= inputs[1].elements else (1, 0)
-    full, other = (first, second) if order == (0, 1) else (second, first)
-    if other not in (full, (1, 1, full[-1])):
-        raise broadcast_error(full, other)
-    return order
+def one_pixel(inputs: Sequence[TensorType]) -> bool:
+    """Whether the second operand is one pixel for a larger first. Raises CompileError if it is neither that nor of
+    the first one's shape."""
+    full, other = inputs[0].shape, inputs[1].shape
+    if full == other:
+        return False
+    if other != (1, 1, full[-1]):
+        raise broadcast_error(inputs)
+    return True
 
 
-def broadcast_error(full: tuple[int, ...], other: tuple[int, ...]) -> CompileError:
+def broadcast_error(inputs: Sequence[TensorType]) -> CompileError:
     return CompileError(
-        f"operands of shapes {full} and {other} (height, width, channels)",
-        why="the smaller one may only be broadcast over height and width",
+        f"operands of shapes {inputs[0].shape} and {inputs[1].shape} (height, width, channels)",
+        why="the second may have the shape of the first, or be broadcast over its height and width",
         remedy="expand the smaller operand in the model",
     )
 
@@ -322,18 +352,16 @@ def quantise_sum(
     clamp: tuple[float | None, float | None],
 ) -> IntOp:
     """signs[0] * inputs[0] + signs[1] * inputs[1]."""
-    order = operand_order(inputs)
-    signs = (signs[order[0]], signs[order[1]])
-    a, b, y = (t.required_quant for t in (inputs[order[0]], inputs[order[1]], output))
+    a, b, y = (type_.required_quant for type_ in (*inputs, output))
+    pixel = one_pixel(inputs)
     low, high = quantised_clamp(y, *clamp)
     if arithmetic == "fast":
-        return fast_sum(order, signs, (a, b, y), (low, high))
+        return fast_sum(AddPixelInt8 if pixel else AddInt8, signs, (a, b, y), (low, high))
     twice_largest = 2.0 * max(a.scale, b.scale)
     scale_out = quantize_multiplier(twice_largest / ((1 << LEFT_SHIFT) * y.scale))
     if scale_out[1] > 0:
         raise sum_scale_error(a, b, y)
-    return AddTflite(
-        order,
+    return (AddPixelTflite if pixel else AddTflite)(
         (a.zero_point, b.zero_point),
         signs,
         quantize_multiplier(a.scale / twice_largest),
@@ -346,7 +374,10 @@ def quantise_sum(
 
 
 def fast_sum(
-    order: Order, signs: tuple[int, int], quants: tuple[Quant, Quant, Quant], clamp: tuple[int, int]
+    kind: type[AddInt8],
+    signs: tuple[int, int],
+    quants: tuple[Quant, Quant, Quant],
+    clamp: tuple[int, int],
 ) -> AddInt8:
     a, b, y = quants
     largest = max(a.scale, b.scale) / y.scale
@@ -358,7 +389,7 @@ def fast_sum(
     multipliers = tuple(sign * round(q.scale / y.scale * 2.0**shift) for sign, q in zip(signs, (a, b), strict=True))
     bias = (y.zero_point << shift) + (1 << (shift - 1))
     bias -= a.zero_point * multipliers[0] + b.zero_point * multipliers[1]
-    return AddInt8(order, (multipliers[0], multipliers[1]), bias, shift, *clamp)
+    return kind((multipliers[0], multipliers[1]), bias, shift, *clamp)
 
 
 def sum_scale_error(a: Quant, b: Quant, y: Quant) -> CompileError:
@@ -370,43 +401,37 @@ def sum_scale_error(a: Quant, b: Quant, y: Quant) -> CompileError:
 
 
 def sample_operands(
-    rng: np.random.Generator,
-) -> Iterator[tuple[tuple[Shape, Shape], Quant, Quant, str]]:
-    """Shapes and input quantisations for tests: unaligned rows, one pixel, either operand broadcast."""
-    cases: tuple[tuple[Shape, Shape], ...] = (
-        ((1, 1, 1), (1, 1, 1)),
-        ((3, 4, 5), (3, 4, 5)),
-        ((2, 3, 7), (2, 3, 7)),
-        ((4, 8, 8), (4, 8, 8)),
-        ((3, 4, 6), (1, 1, 6)),
-        ((1, 1, 9), (5, 2, 9)),
-    )
-    for shapes in cases:
+    rng: np.random.Generator, pixel: bool
+) -> Iterator[tuple[tuple[Shape, Shape], Quant, Quant]]:
+    """Shapes and input quantisations for tests: unaligned rows, single pixels."""
+    shapes: tuple[Shape, ...] = ((3, 4, 5), (2, 3, 7), (4, 8, 8), (3, 1, 6), (1, 7, 1))
+    for shape in shapes if pixel else (*shapes, (1, 1, 1)):
         a, b = (
             Quant(float(rng.uniform(0.01, 0.1)), int(rng.choice([-128, 127, 0, 77]))) for _ in range(2)
         )
-        yield shapes, a, b, f"{shapes}"
+        yield (shape, (1, 1, shape[2]) if pixel else shape), a, b
 
 
-def sum_samples(rng: np.random.Generator, arithmetic: Arithmetic) -> Iterator[Sample]:
-    for op in (Add(), Add(low=0.0), Sub(low=-1.0, high=1.0)):
-        for shapes, a, b, label in sample_operands(rng):
+def sum_samples(rng: np.random.Generator, arithmetic: Arithmetic, pixel: bool) -> Iterator[Sample]:
+    for op in (Add(), Add(low=0.0), Sub(low=-1.0, high=1.0), Sub(reverse=True)):
+        for shapes, a, b in sample_operands(rng, pixel):
             y = Quant(max(a.scale, b.scale) * float(rng.choice([0.7, 1.5])), int(rng.choice([-128, 127, 9])))
-            yield build_sample(op, shapes, (a, b, y), arithmetic, label)
-    shape = (2, 3, 5)
+            yield build_sample(op, shapes, (a, b, y), arithmetic)
     extremes = ((0.001, 0.9, 0.01), (0.5, 0.4, 0.0005), (0.0004, 0.0003, 0.9))
     for scales in extremes:
         quants = (Quant(scales[0], -128), Quant(scales[1], 127), Quant(scales[2], -128))
-        yield build_sample(Sub(), (shape, shape), quants, arithmetic, f"scales {scales}")
+        yield build_sample(Sub(), ((2, 3, 5), (1, 1, 5) if pixel else (2, 3, 5)), quants, arithmetic)
 
 
 def build_sample(
     op: Elementwise,
-    shapes: tuple[Shape, ...],
+    shapes: tuple[Shape, Shape],
     quants: tuple[Quant, Quant, Quant],
     arithmetic: Arithmetic,
-    label: str,
 ) -> Sample:
-    inputs = tuple(TensorType(shape, "int8", quant) for shape, quant in zip(shapes, quants, strict=False))
-    output = TensorType(max(shapes, key=math.prod), "int8", quants[2])
-    return Sample(op.quantise(inputs, output, arithmetic), inputs, output, f"{arithmetic} {op.name} {label}")
+    a, b, y = (
+        TensorType(shape, "int8", quant) for shape, quant in zip((*shapes, shapes[0]), quants, strict=True)
+    )
+    scales = [round(quant.scale, 4) for quant in quants]
+    label = f"{arithmetic} {op.name} {shapes} scales {scales}"
+    return Sample(op.quantise([a, b], y, arithmetic), (a, b), y, label)

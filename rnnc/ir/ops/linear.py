@@ -128,6 +128,20 @@ def requant_members(requant: Requant) -> Mapping[str, Field]:
     }
 
 
+def pack_pairs(weight: npt.NDArray[np.int8], group: int = 1) -> Int8Array:
+    """Weights [O, depth] as the kernels read them (rnnc_conv.h): zero-padded to whole words of four, and within
+    each group the words of two output channels alternating."""
+    out, depth = weight.shape
+    words = -(-depth // 4)
+    padded = np.zeros((out, words * 4), np.int8)
+    padded[:, :depth] = weight
+    parts = []
+    for rows in np.split(padded.reshape(out, words, 4), group):
+        even = len(rows) // 2 * 2
+        parts += [rows[:even].reshape(-1, 2, words, 4).swapaxes(1, 2).ravel(), rows[even:].ravel()]
+    return np.concatenate(parts)
+
+
 def random_requant(rng: np.random.Generator, arithmetic: Arithmetic, channels: int, bound: int) -> Requant:
     """Parameters for tests: some channels saturate, some vanish, zero points and clamps at the edges."""
     real = 2.0 ** rng.uniform(-2, 4, channels) * 256 / max(bound, 1)
@@ -135,7 +149,8 @@ def random_requant(rng: np.random.Generator, arithmetic: Arithmetic, channels: i
     zero_point = int(rng.choice([-128, 127, 0, int(rng.integers(-128, 128))]))
     low, high = -128, 127
     if rng.random() < 0.5:
-        low, high = sorted(int(v) for v in rng.choice([-128, 127, zero_point, int(rng.integers(-128, 128))], 2))
+        # wide enough for values between the clamps
+        low, high = ((-128, -32), (-63, 127), (-100, 99), (zero_point, 127))[int(rng.integers(4 if zero_point < 64 else 3))]
     if arithmetic == "fast":
         return make_requant(arithmetic, real, bound, zero_point, low, high)
     pairs = [quantize_multiplier(float(v)) for v in real]

@@ -118,9 +118,7 @@ class LinearOp(IntOp):
         low, high = self.contraction(inputs).bounds(ranges[0])
         return ChannelRange(self.requant.apply(low), self.requant.apply(high))
 
-    def channel_sources(
-        self, inputs: Sequence[TensorType], output: TensorType
-    ) -> tuple[ChannelIndex, ...] | None:
+    def channel_sources(self, inputs: Sequence[TensorType], output: TensorType) -> tuple[ChannelIndex, ...] | None:
         groups, out = self.contraction(inputs).groups, len(self.bias)
         if groups == 1:
             return (np.full(out, -1, np.int64),)
@@ -131,14 +129,12 @@ class LinearOp(IntOp):
     def droppable(self, index: int, ranges: ChannelRange, inputs: Sequence[TensorType]) -> BoolArray:
         return self.contraction(inputs).foldable(ranges)
 
-    def keep_channels(
-        self, kept: Sequence[KeptChannels], output: BoolArray, inputs: Sequence[TensorType]
-    ) -> IntOp:
+    def keep_channels(self, kept: Sequence[KeptChannels], output: BoolArray, inputs: Sequence[TensorType]) -> IntOp:
         given, mask = self.contraction(inputs), kept[0].mask
         requant = replace(
             self.requant, multipliers=self.requant.multipliers[output], shifts=self.requant.shifts[output]
         )
         if given.groups == 1:
             bias = given.folded_bias(kept[0].ranges, mask)[output].astype(np.int32)
-            return self.with_weights(self.weight[output][..., mask], bias, requant, 1)
+            return self.with_weights(np.ascontiguousarray(self.weight[output][..., mask]), bias, requant, 1)
         return self.with_weights(self.weight[output], self.bias[output], requant, int(mask.sum()))

@@ -15,7 +15,8 @@ from rnnc.ir.fixedpoint import Arithmetic
 from rnnc.ir.graph import Value
 from rnnc.ir.importing import Builder, SourceNode
 from rnnc.ir.op import FloatOp, IntOp, Kernel, Sample, Window, WindowRows
-from rnnc.ir.ops.shape import KEEP_BATCH, AxisOp
+from rnnc.ir.ops.shape import AxisOp
+from rnnc.ir.ops.shape_import import KEEP_BATCH
 from rnnc.ir.types import FloatArray, Quant, TensorType
 
 Mode = Literal["constant", "edge"]
@@ -100,9 +101,7 @@ class PadRows(IntOp):
 
     def infer(self, inputs: Sequence[TensorType]) -> TensorType:
         x, (top, left, bottom, right) = inputs[0], self.pads
-        return TensorType(
-            (x.height + top + bottom, x.width + left + right, x.channels + sum(self.channels)), x.dtype
-        )
+        return TensorType((x.height + top + bottom, x.width + left + right, x.channels + sum(self.channels)), x.dtype)
 
     @property
     def reach(self) -> tuple[int, int]:
@@ -134,14 +133,10 @@ class PadRows(IntOp):
             np.pad(high, self.channels, constant_values=self.value),
         )
 
-    def channel_sources(
-        self, inputs: Sequence[TensorType], output: TensorType
-    ) -> tuple[ChannelIndex, ...] | None:
+    def channel_sources(self, inputs: Sequence[TensorType], output: TensorType) -> tuple[ChannelIndex, ...] | None:
         return (np.pad(np.arange(inputs[0].channels), self.channels, constant_values=-1),)
 
-    def keep_channels(
-        self, kept: Sequence[KeptChannels], output: BoolArray, inputs: Sequence[TensorType]
-    ) -> IntOp:
+    def keep_channels(self, kept: Sequence[KeptChannels], output: BoolArray, inputs: Sequence[TensorType]) -> IntOp:
         front, end = self.channels[0], self.channels[0] + inputs[0].channels
         return replace(self, channels=(int(output[:front].sum()), int(output[end:].sum())))
 

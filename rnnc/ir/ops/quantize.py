@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -52,7 +52,7 @@ class Grid(FloatOp):
         zero_point = 0
         if len(node.inputs) > 2 and node.inputs[2] is not None:
             zero_point = int(b.const(node, 2).values.ravel()[0])
-        op = cls(float(scale.ravel()[0]), zero_point, cast(Stored, dtype))
+        op = cls(float(scale.ravel()[0]), zero_point, dtype)
         return b.emit(op, [x], node.outputs[0])
 
     def infer(self, inputs: Sequence[TensorType]) -> TensorType:
@@ -72,7 +72,8 @@ class Quantize(Grid):
     def evaluate(self, inputs: Sequence[FloatArray]) -> FloatArray:
         low, high = STORED_RANGE[self.dtype]
         stored = np.rint(inputs[0] / np.float32(self.scale)) + self.zero_point
-        return np.clip(stored, low, high).astype(np.float32)
+        codes: FloatArray = np.clip(stored, low, high).astype(np.float32)
+        return codes
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,4 +84,5 @@ class Dequantize(Grid):
     onnx: ClassVar[tuple[str, ...]] = ("DequantizeLinear",)
 
     def evaluate(self, inputs: Sequence[FloatArray]) -> FloatArray:
-        return ((inputs[0] - self.zero_point) * np.float32(self.scale)).astype(np.float32)
+        real: FloatArray = ((inputs[0] - self.zero_point) * np.float32(self.scale)).astype(np.float32)
+        return real

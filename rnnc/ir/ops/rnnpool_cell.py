@@ -128,14 +128,16 @@ def gate_fixed(name: str, x: Int64Array) -> Int64Array:
     Sigmoid and tanh clip their argument to 15 bits, [-8, 8), and interpolate in a table of 512 segments.
     """
     if name == "QuantSigmoid":
-        return np.clip((x + (1 << FRACTION)) << 3, 0, 32767)
+        linear: Int64Array = np.clip((x + (1 << FRACTION)) << 3, 0, 32767)
+        return linear
     if name == "QuantTanh":
         return sat16(x << 4)
     argument = np.clip(x, -(1 << 14), (1 << 14) - 1)
-    entry = gate_table(name).astype(np.int64)[(argument >> SEGMENT_BITS) + SEGMENTS // 2]
+    entry: Int64Array = gate_table(name).astype(np.int64)[(argument >> SEGMENT_BITS) + SEGMENTS // 2]
     start, rise = entry >> 16, entry & 0xFFFF
     within = argument & ((1 << SEGMENT_BITS) - 1)
-    return start + ((rise * within + (1 << (SEGMENT_BITS - 1))) >> SEGMENT_BITS)
+    value: Int64Array = start + ((rise * within + (1 << (SEGMENT_BITS - 1))) >> SEGMENT_BITS)
+    return value
 
 
 def gate_table(name: str) -> Int32Array:
@@ -143,7 +145,7 @@ def gate_table(name: str) -> Int32Array:
 
     One word per segment, because one load of 32 bits then brings all that an interpolation needs.
     """
-    nodes = (np.arange(SEGMENTS + 1) - SEGMENTS // 2) * 2.0 ** (SEGMENT_BITS - FRACTION)
+    nodes = (np.arange(SEGMENTS + 1) - SEGMENTS // 2).astype(np.float64) * 2.0 ** (SEGMENT_BITS - FRACTION)
     values = np.clip(np.rint(gate_real(name, nodes) * 32768), -32768, 32767).astype(np.int64)
     return ((values[:-1] << 16) | np.diff(values)).astype(np.int32)
 

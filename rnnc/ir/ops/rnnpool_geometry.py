@@ -97,7 +97,7 @@ class Geometry:
         """What `divide_scratch` in rnnpool.c hands out: int16 throughout."""
         h1, h2 = even(self.sizes.h1), even(self.sizes.h2)
         pixels = LANES * even(self.sizes.channels)
-        states = 3 * LANES * max(h1, h2)
+        states = 2 * LANES * max(h1, h2)
         span = lane_multiple(self.span(min(LANES, self.width)))
         products = max(span, LANES * self.kernel[0]) * h1
         window = LANES * self.kernel[0] * h2

@@ -19,10 +19,9 @@ from rnnc.ir.channels import BoolArray, ChannelIndex, ChannelRange, KeptChannels
 from rnnc.ir.fixedpoint import Arithmetic
 from rnnc.ir.graph import Value
 from rnnc.ir.importing import Builder, SourceNode
-from rnnc.ir.op import FloatOp, IntOp, Kernel, Sample, Table, Window, WindowRows
+from rnnc.ir.op import Field, FloatOp, IntOp, Kernel, Sample, Table, Window, WindowRows
+from rnnc.ir.ops.shape_import import KEEP_BATCH, ints, operand, reshaped, without_batch
 from rnnc.ir.types import ELEMENT_BYTES, FloatArray, Quant, TensorType
-
-KEEP_BATCH = "rnnc compiles for one sample at a time, so the batch axis must stay first and alone"
 
 
 class AxisOp(FloatOp):
@@ -35,10 +34,14 @@ class AxisOp(FloatOp):
 
 @dataclass(frozen=True, eq=False)
 class Rearrange(FloatOp):
-    """y = x.transpose(axes).reshape(shape). Source: ONNX Transpose, Reshape, Flatten, Squeeze, Unsqueeze."""
+    """y = x.transpose(axes).reshape(shape). Source: ONNX Transpose, Reshape, Flatten, Squeeze, Unsqueeze.
+
+    ``implied``: the model has no such node; import put it before or behind an operator that is channels-last.
+    """
 
     axes: tuple[int, ...]
     shape: tuple[int, ...]
+    implied: bool = False
 
     name: ClassVar[str] = "rearrange"
     onnx: ClassVar[tuple[str, ...]] = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
@@ -50,13 +53,13 @@ class Rearrange(FloatOp):
         given = b.onnx_shape(x)
         axes = tuple(range(len(given) - 1))
         if node.op_type == "Transpose":
-            perm = _ints(node, "perm") or tuple(reversed(range(len(given))))
+            perm = ints(node, "perm") or tuple(reversed(range(len(given))))
             if perm[0] != 0:
                 b.refuse(node, f"Transpose by {perm} moves the batch axis", why=KEEP_BATCH)
             axes = tuple(axis - 1 for axis in perm[1:])
             shape = tuple(given[axis] for axis in perm)
         else:
-            shape = _reshaped(node, b, given)
+            shape = reshaped(node, b, given)
             if not shape or shape[0] != 1:
                 b.refuse(
                     node,
@@ -94,7 +97,7 @@ class Concat(AxisOp):
     @classmethod
     def from_onnx(cls, node: SourceNode, b: Builder) -> Value:
         inputs = [b.value(node, index) for index in range(len(node.inputs))]
-        axis = _axis(node, b, _ints(node, "axis", (1,))[0], len(b.onnx_shape(inputs[0])))
+        axis = without_batch(node, b, ints(node, "axis", (1,))[0], len(b.onnx_shape(inputs[0])))
         return b.emit(cls(axis), inputs, node.outputs[0])
 
     def along(self, order: Sequence[int]) -> FloatOp:
@@ -135,7 +138,8 @@ class ConcatRows(IntOp):
         rows = [window.values[:, 0] for window in windows]
         if self.axis == 0:
             # absent rows are zeros, and exactly one input has the row
-            return np.sum(rows, axis=0)
+            total: npt.NDArray[np.int64] = np.sum(rows, axis=0)
+            return total
         return np.concatenate(rows, axis=self.axis)
 
     def channel_ranges(
@@ -146,25 +150,20 @@ class ConcatRows(IntOp):
             return ChannelRange(np.concatenate(lows), np.concatenate(highs))
         return ChannelRange(np.min(lows, axis=0), np.max(highs, axis=0))
 
-    def channel_sources(
-        self, inputs: Sequence[TensorType], output: TensorType
-    ) -> tuple[ChannelIndex, ...] | None:
+    def channel_sources(self, inputs: Sequence[TensorType], output: TensorType) -> tuple[ChannelIndex, ...] | None:
         channels = np.arange(output.channels, dtype=np.int64)
         if self.axis != 2:
             return (channels,) * len(inputs)
         starts = np.cumsum([0, *(x.channels for x in inputs)])
         within = [
-            (channels >= start) & (channels < start + x.channels)
-            for start, x in zip(starts[:-1], inputs, strict=True)
+            (channels >= start) & (channels < start + x.channels) for start, x in zip(starts[:-1], inputs, strict=True)
         ]
-        return tuple(
-            np.where(mine, channels - start, -1) for start, mine in zip(starts[:-1], within, strict=True)
-        )
+        return tuple(np.where(mine, channels - start, -1) for start, mine in zip(starts[:-1], within, strict=True))
 
     def kernel(self, inputs: Sequence[TensorType], output: TensorType) -> Kernel:
         pixels = output.width if self.axis == 2 else 1
         sizes = np.array([x.row_bytes // pixels for x in inputs], np.int32)
-        members = {"sizes": Table("int32_t", sizes), "inputs": len(inputs), "pixels": pixels}
+        members: dict[str, Field] = {"sizes": Table("int32_t", sizes), "inputs": len(inputs), "pixels": pixels}
         return Kernel("rnnc_concat", "rnnc_concat_params", members, "shape")
 
     @classmethod
@@ -244,9 +243,7 @@ class SliceRows(IntOp):
     ) -> ChannelRange:
         return ranges[0].at(self._sources(inputs[0].channels))
 
-    def channel_sources(
-        self, inputs: Sequence[TensorType], output: TensorType
-    ) -> tuple[ChannelIndex, ...] | None:
+    def channel_sources(self, inputs: Sequence[TensorType], output: TensorType) -> tuple[ChannelIndex, ...] | None:
         # with steps, what stays would have to lie evenly
         return None if self.axis == 2 and self.step > 1 else (self._sources(inputs[0].channels),)
 
@@ -257,9 +254,7 @@ class SliceRows(IntOp):
     def droppable(self, index: int, ranges: ChannelRange, inputs: Sequence[TensorType]) -> BoolArray:
         return np.ones(inputs[0].channels, np.bool_)  # those beside the slice
 
-    def keep_channels(
-        self, kept: Sequence[KeptChannels], output: BoolArray, inputs: Sequence[TensorType]
-    ) -> IntOp:
+    def keep_channels(self, kept: Sequence[KeptChannels], output: BoolArray, inputs: Sequence[TensorType]) -> IntOp:
         if self.axis != 2:
             return self
         start = int(kept[0].mask[: self.start].sum())
@@ -322,74 +317,18 @@ def _cut(shape: tuple[int, ...], op: Slice | SliceRows) -> tuple[int, ...]:
     return (*shape[: op.axis], -(-(op.stop - op.start) // op.step), *shape[op.axis + 1 :])
 
 
-def _ints(node: SourceNode, name: str, default: tuple[int, ...] = ()) -> tuple[int, ...]:
-    given = node.attributes.get(name, default)
-    return (given,) if isinstance(given, int) else tuple(given)  # type: ignore[arg-type]
-
-
-def _operand(node: SourceNode, b: Builder, index: int, attribute: str) -> tuple[int, ...] | None:
-    """Integers that are an input in newer opsets and an attribute in older ones."""
-    if len(node.inputs) > index and node.inputs[index] is not None:
-        const = b.const(node, index)
-        values = const.values if const.stored is None else const.stored
-        return tuple(int(value) for value in values.ravel())
-    return _ints(node, attribute) if attribute in node.attributes else None
-
-
-def _axis(node: SourceNode, b: Builder, axis: int, rank: int) -> int:
-    """An ONNX axis as one of the tensor without batch."""
-    if not -rank <= axis < rank:
-        b.refuse(node, f"axis {axis} of a tensor of rank {rank}")
-    if axis % rank == 0:
-        b.refuse(node, f"{node.op_type} along the batch axis", why=KEEP_BATCH)
-    return axis % rank - 1
-
-
-def _reshaped(node: SourceNode, b: Builder, given: tuple[int, ...]) -> tuple[int, ...]:
-    """The output shape, batch included, of the ONNX operators that only reshape."""
-    if node.op_type == "Flatten":
-        axis = _ints(node, "axis", (1,))[0] % (len(given) + 1)
-        return int(np.prod(given[:axis])), int(np.prod(given[axis:]))
-    if node.op_type == "Reshape":
-        return _reshape_target(node, b, given)
-    axes = _operand(node, b, 1, "axes")
-    if node.op_type == "Squeeze":
-        if axes is None:
-            b.refuse(node, "Squeeze without axes", why="it would remove the batch axis too", remedy="name the axes")
-        gone = {axis % len(given) for axis in axes}
-        if any(given[axis] != 1 for axis in gone):
-            b.refuse(node, f"Squeeze of the axes {sorted(gone)} of {list(given)}", why="their extent is not 1")
-        return tuple(extent for axis, extent in enumerate(given) if axis not in gone)
-    new = {axis % (len(given) + len(axes or ())) for axis in axes or ()}
-    if 0 in new:
-        b.refuse(node, "Unsqueeze in front of the batch axis", why=KEEP_BATCH)
-    extents = iter(given)
-    return tuple(1 if axis in new else next(extents) for axis in range(len(given) + len(new)))
-
-
-def _reshape_target(node: SourceNode, b: Builder, given: tuple[int, ...]) -> tuple[int, ...]:
-    target = list(_operand(node, b, 1, "shape") or ())
-    if not _ints(node, "allowzero", (0,))[0]:
-        target = [given[i] if extent == 0 and i < len(given) else extent for i, extent in enumerate(target)]
-    known = int(np.prod([extent for extent in target if extent != -1]))
-    total = int(np.prod(given))
-    if target.count(-1) > 1 or known < 1 or total % known or (-1 not in target and known != total):
-        b.refuse(node, f"Reshape of {list(given)} to {target}", why="the numbers of elements differ")
-    return tuple(total // known if extent == -1 else extent for extent in target)
-
-
 def _import_slice(node: SourceNode, b: Builder) -> Value:
     x = b.value(node, 0)
-    starts, ends = _operand(node, b, 1, "starts") or (), _operand(node, b, 2, "ends") or ()
-    axes = _operand(node, b, 3, "axes") or tuple(range(len(starts)))
-    steps = _operand(node, b, 4, "steps") or (1,) * len(starts)
+    starts, ends = operand(node, b, 1, "starts") or (), operand(node, b, 2, "ends") or ()
+    axes = operand(node, b, 3, "axes") or tuple(range(len(starts)))
+    steps = operand(node, b, 4, "steps") or (1,) * len(starts)
     for number, (start, end, axis, step) in enumerate(zip(starts, ends, axes, steps, strict=True)):
         shape = b.onnx_shape(x)
         if step < 1:
             b.refuse(node, f"Slice with step {step}", why="rows are made in order, so steps must be positive")
         if axis % len(shape) == 0 and start in (0, -1) and end >= 1:
             continue
-        along = _axis(node, b, axis, len(shape))
+        along = without_batch(node, b, axis, len(shape))
         first, stop, _ = slice(start, end).indices(shape[along + 1])
         name = node.outputs[0] if number == len(starts) - 1 else f"{node.outputs[0]}:{number}"
         x = b.emit(Slice(along, first, stop, step), [x], name)
@@ -399,11 +338,11 @@ def _import_slice(node: SourceNode, b: Builder) -> Value:
 def _import_split(node: SourceNode, b: Builder) -> tuple[Value, ...]:
     x = b.value(node, 0)
     shape = b.onnx_shape(x)
-    axis = _axis(node, b, _ints(node, "axis", (0,))[0], len(shape))
+    axis = without_batch(node, b, ints(node, "axis", (0,))[0], len(shape))
     parts = len(node.outputs)
     size = -(-shape[axis + 1] // parts)
     even = tuple(min(size, shape[axis + 1] - size * part) for part in range(parts))
-    ends = np.cumsum(_operand(node, b, 1, "split") or even)
+    ends = np.cumsum(operand(node, b, 1, "split") or even)
     starts = (0, *ends[:-1])
     return tuple(
         b.emit(Slice(axis, int(start), int(end)), [x], name)

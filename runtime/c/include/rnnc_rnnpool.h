@@ -1,8 +1,9 @@
-/* RNNPool over rows; the definition is RnnPoolInt in rnnc/ir/ops/rnnpool.py, the cell FixedCell in
- * rnnpool_cell.py beside it.
+/* RNNPool over rows; the definition is RnnPoolInt in rnnc/ir/ops/rnnpool_int.py, the cell FixedCell
+ * in rnnpool_cell.py beside it.
  *
- * The sweeps of RNNC_RNN_LANES patches (or columns, or directions) step together, so that every weight is
- * loaded once for all of them. src/rnnpool.c drives them; what it drives are the two primitives below.
+ * The sweeps of RNNC_RNN_LANES patches (or columns, or directions) step together, so that every
+ * weight is loaded once for all of them. src/rnnpool.c drives them; what it drives are the two
+ * primitives below.
  */
 #ifndef RNNC_RNNPOOL_H
 #define RNNC_RNNPOOL_H
@@ -20,8 +21,9 @@
 
 #define RNNC_RNN_LANES 4
 
-/* Matrices are [rows][columns] of int16, padded with zeros to even numbers of both; biases are [2][hidden], gate
- * and update, padded likewise. A table is NULL for the piecewise linear function, which needs none. */
+/* Matrices are [rows][columns] of int16, padded with zeros to even numbers of both; biases are
+ * [2][hidden], gate and update, padded likewise. A table is NULL for the piecewise linear function,
+ * which needs none. */
 typedef struct {
     const int16_t *w1, *r1, *b1;
     const int16_t *w2, *r2, *b2;
@@ -34,7 +36,8 @@ typedef struct {
     int32_t out_width;
     int32_t kernel_h, kernel_w;
     int32_t stride_h, stride_w, pad_left;
-    int32_t kept_rows; /* row summaries that state holds from one output row to the next, by patch */
+    int32_t
+        kept_rows; /* row summaries that state holds from one output row to the next, by patch */
     int32_t out_multiplier, out_shift, out_zero_point;
 } rnnc_rnnpool;
 
@@ -54,12 +57,14 @@ typedef struct {
     int32_t zeta, mix;
 } rnnc_rnn_cell;
 
-/* out[lane * pitch + i] = sat16(sat16(sum_j weights[i][j] * vectors[lane][j] >> 15) << shift), all lanes */
-void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch);
+/* out[lane * pitch + i] = sat16(sat16(sum_j weights[i][j] * vectors[lane][j] >> 15) << shift), all
+ * lanes */
+void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out,
+                      int32_t pitch);
 
-/* One FastGRNN step of all lanes: next from state, both [lane][hidden], the input products of each lane and the
- * recurrent products [lane][hidden]. */
-void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, const int16_t *recurrent,
-                     const int16_t *state, int16_t *next);
+/* One FastGRNN step of all lanes, in place: state [lane][hidden] by the input products of each lane
+ * and the recurrent products [lane][hidden]. */
+void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs,
+                     const int16_t *recurrent, int16_t *state);
 
 #endif

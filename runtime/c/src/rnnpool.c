@@ -1,9 +1,10 @@
 /* RNNPool: the order of the sweeps, and the portable primitives.
  *
- * An output row is made in groups of RNNC_RNN_LANES patches. Row summaries that the patch above left in `state` are
- * taken from there; the others are swept for the whole group at once. Column summaries do not depend on the patch, so
- * each column is swept once per output row and waits in a ring until no patch needs it. What is kept of a summary is
- * its product with W2, for that is all that RNN2 reads.
+ * An output row is made in groups of RNNC_RNN_LANES patches. Row summaries that the patch above
+ * left in `state` are taken from there; the others are swept for the whole group at once. Column
+ * summaries do not depend on the patch, so each column is swept once per output row and waits in a
+ * ring until no patch needs it. What is kept of a summary is its product with W2, for that is all
+ * that RNN2 reads.
  */
 #include "rnnc_rnnpool.h"
 
@@ -38,7 +39,7 @@ typedef struct {
     rnnc_rnn_matrix w1, w2;
     rnnc_rnn_cell rnn1, rnn2;
     int16_t *pixels;   /* [lane][channels]: (x - zero point) << 7 */
-    int16_t *states;   /* two states and the recurrent products, each [lane][hidden] */
+    int16_t *states;   /* states and their recurrent products, each [lane][hidden] */
     int16_t *products; /* W1 x of the pixels under way, [pixel][hidden1] */
     int16_t *window;   /* W2 of row summaries, [lane][kernel_h][hidden2] */
     int16_t *ring;     /* W2 of column summaries, [slot][hidden2] */
@@ -47,7 +48,8 @@ typedef struct {
     int32_t columns_made;
 } work;
 
-/* The input products of one sweep: from base[index], `delta` further at every step, round a ring of `slots`. */
+/* The input products of one sweep: from base[index], `delta` further at every step, round a ring of
+ * `slots`. */
 typedef struct {
     const int16_t *base;
     int32_t index, delta, slots;
@@ -76,7 +78,7 @@ static void divide_scratch(work *w) {
     int32_t span = (least(RNNC_RNN_LANES, p->out_width) - 1) * w->column_step + p->kernel_w;
     w->pixels = w->job->scratch;
     w->states = w->pixels + RNNC_RNN_LANES * w->w1.columns;
-    w->products = w->states + 3 * RNNC_RNN_LANES * most(h1, h2);
+    w->products = w->states + 2 * RNNC_RNN_LANES * most(h1, h2);
     w->window = w->products + most(lane_multiple(span), RNNC_RNN_LANES * p->kernel_h) * h1;
     w->ring = w->window + RNNC_RNN_LANES * p->kernel_h * h2;
     w->slots = lane_multiple(p->kernel_w + RNNC_RNN_LANES - 1);
@@ -89,46 +91,64 @@ static work begin(const rnnc_rnnpool *p, const rnnc_job *job) {
         .job = job,
         .w1 = {p->w1, h1, even(p->in_channels), p->w1_shift},
         .w2 = {p->w2, h2, h1, p->w2_shift},
-        .rnn1 = {{p->r1, h1, h1, p->r1_shift}, p->b1, p->gate_table, p->update_table, p->zeta1, p->mix1},
-        .rnn2 = {{p->r2, h2, h2, p->r2_shift}, p->b2, p->gate_table, p->update_table, p->zeta2, p->mix2},
+        .rnn1 = {{p->r1, h1, h1, p->r1_shift},
+                 p->b1,
+                 p->gate_table,
+                 p->update_table,
+                 p->zeta1,
+                 p->mix1},
+        .rnn2 = {{p->r2, h2, h2, p->r2_shift},
+                 p->b2,
+                 p->gate_table,
+                 p->update_table,
+                 p->zeta2,
+                 p->mix2},
         .column_step = least(p->stride_w, p->kernel_w),
     };
     divide_scratch(&w);
     return w;
 }
 
-/* W1 x of RNNC_RNN_LANES covered columns of a row from `first` on; NULL and columns outside are padding. */
+/* The input column of the n-th column that some patch covers. */
+static int32_t column_of(const rnnc_rnnpool *p, int32_t covered) {
+    if (p->stride_w <= p->kernel_w) {
+        return covered - p->pad_left;
+    }
+    return covered / p->kernel_w * p->stride_w + covered % p->kernel_w - p->pad_left;
+}
+
+/* W1 x of RNNC_RNN_LANES covered columns of a row from `first` on; NULL and columns outside are
+ * padding. */
 static void input_products(const work *w, const int8_t *row, int32_t first, int16_t *out) {
     const rnnc_rnnpool *p = w->p;
-    int32_t channels = p->in_channels;
+    int32_t channels = p->in_channels, zero_point = p->in_zero_point;
     if (row == NULL) {
         clear(out, RNNC_RNN_LANES * w->w1.rows);
         return;
     }
-    clear(w->pixels, RNNC_RNN_LANES * w->w1.columns);
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
-        int32_t covered = first + lane;
-        int32_t column = covered - p->pad_left;
-        if (p->stride_w > p->kernel_w) {
-            column = covered / p->kernel_w * p->stride_w + covered % p->kernel_w - p->pad_left;
-        }
-        if (column < 0 || column >= p->in_width) {
-            continue;
-        }
-        const int8_t *pixel = row + column * channels;
         int16_t *centred = w->pixels + lane * w->w1.columns;
-        for (int32_t c = 0; c < channels; ++c) {
-            centred[c] = (int16_t)((pixel[c] - p->in_zero_point) * 128);
+        int32_t column = column_of(p, first + lane);
+        int32_t filled = 0;
+        if (column >= 0 && column < p->in_width) {
+            const int8_t *pixel = row + column * channels;
+            for (; filled < channels; ++filled) {
+                centred[filled] = (int16_t)((pixel[filled] - zero_point) * 128);
+            }
+        }
+        if (filled < w->w1.columns) {
+            clear(centred + filled, w->w1.columns - filled);
         }
     }
     rnnc_rnn_product(&w->w1, w->pixels, out, w->w1.rows);
 }
 
 /* Final states [lane][hidden] of RNNC_RNN_LANES sweeps of the same cell. */
-static const int16_t *sweep(const work *w, const rnnc_rnn_cell *cell, sweep_input *inputs, int32_t steps) {
+static const int16_t *sweep(const work *w, const rnnc_rnn_cell *cell, sweep_input *inputs,
+                            int32_t steps) {
     int32_t hidden = cell->recurrent.rows;
     int32_t size = RNNC_RNN_LANES * hidden;
-    int16_t *state = w->states, *next = state + size, *recurrent = next + size;
+    int16_t *state = w->states, *recurrent = state + size;
     const int16_t *rows[RNNC_RNN_LANES];
     clear(state, size);
     for (int32_t step = 0; step < steps; ++step) {
@@ -140,26 +160,24 @@ static const int16_t *sweep(const work *w, const rnnc_rnn_cell *cell, sweep_inpu
         for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
             rows[lane] = inputs[lane].base + inputs[lane].index * hidden;
         }
-        rnnc_rnn_update(cell, rows, recurrent, state, next);
+        rnnc_rnn_update(cell, rows, recurrent, state);
         for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
             sweep_input *input = &inputs[lane];
             if (input->wait > 0) {
                 --input->wait;
-                clear(next + lane * hidden, hidden);
+                clear(state + lane * hidden, hidden);
             } else {
                 input->index += input->delta;
                 input->index += input->index < 0 ? input->slots : 0;
                 input->index -= input->index >= input->slots ? input->slots : 0;
             }
         }
-        int16_t *swap = state;
-        state = next;
-        next = swap;
     }
     return state;
 }
 
-/* W2 of the summaries of one input row for `patches` patches from `first` on, into row `k` of the window. */
+/* W2 of the summaries of one input row for `patches` patches from `first` on, into row `k` of the
+ * window. */
 static void summarise_row(const work *w, int32_t k, int32_t first, int32_t patches) {
     const rnnc_rnnpool *p = w->p;
     int32_t start = first * w->column_step;
@@ -170,7 +188,8 @@ static void summarise_row(const work *w, int32_t k, int32_t first, int32_t patch
     sweep_input inputs[RNNC_RNN_LANES];
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
         /* lanes without a patch repeat the last one */
-        inputs[lane] = (sweep_input){w->products, least(lane, patches - 1) * w->column_step, 1, INT32_MAX, 0};
+        inputs[lane] =
+            (sweep_input){w->products, least(lane, patches - 1) * w->column_step, 1, INT32_MAX, 0};
     }
     const int16_t *summaries = sweep(w, &w->rnn1, inputs, p->kernel_w);
     rnnc_rnn_product(&w->w2, summaries, w->window + k * w->w2.rows, p->kernel_h * w->w2.rows);
@@ -224,7 +243,8 @@ void rnnc_rnnpool_s8(const void *params, const rnnc_job *job) {
     work w = begin(p, job);
     int32_t kept = p->kept_rows * w.w2.rows;
     int32_t pitch = p->kernel_h * w.w2.rows;
-    int32_t fresh = job->first ? 0 : p->kept_rows; /* first row of the window that is not in state */
+    int32_t fresh =
+        job->first ? 0 : p->kept_rows; /* first row of the window that is not in state */
     for (int32_t first = 0; first < p->out_width; first += RNNC_RNN_LANES) {
         int32_t patches = least(RNNC_RNN_LANES, p->out_width - first);
         int16_t *state = kept > 0 ? (int16_t *)job->state + first * kept : NULL;
@@ -252,7 +272,8 @@ static int32_t saturate16(int32_t x) {
     return rnnc_clamp(x, -32768, 32767);
 }
 
-void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch) {
+void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out,
+                      int32_t pitch) {
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
         const int16_t *vector = vectors + lane * m->columns;
         const int16_t *weights = m->weights;
@@ -282,8 +303,8 @@ static int32_t update(const int32_t *table, int32_t x) {
     return table != NULL ? interpolate(table, x) : saturate16(x * 16);
 }
 
-void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, const int16_t *recurrent,
-                     const int16_t *state, int16_t *next) {
+void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs,
+                     const int16_t *recurrent, int16_t *state) {
     int32_t hidden = cell->recurrent.rows;
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
         for (int32_t i = 0; i < hidden; ++i) {
@@ -293,7 +314,7 @@ void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, co
             int32_t u = update(cell->update_table, saturate16(sum + cell->bias[hidden + i]));
             int32_t c = least(rnnc_asr(cell->mix - cell->zeta * z, 15), 32767);
             int32_t sum_q30 = z * state[at] + c * u + (1 << 14);
-            next[at] = (int16_t)saturate16(rnnc_asr(sum_q30, 15));
+            state[at] = (int16_t)saturate16(rnnc_asr(sum_q30, 15));
         }
     }
 }

@@ -1,12 +1,14 @@
 /* RNNPool's primitives for cores with the Armv7E-M SIMD instructions: two hidden units at a time.
  *
- * The fused product keeps two rows of weights times four lanes in registers: 10 loads for 16 SMLADs per pair of
- * columns. RNNC_RNNPOOL_LIBRARY takes CMSIS-DSP's arm_mat_vec_mult_q15 in its place, which gives the same bytes.
+ * The fused product keeps two rows of weights times four lanes in registers: 10 loads for 16 SMLADs
+ * per pair of columns. RNNC_RNNPOOL_LIBRARY takes CMSIS-DSP's arm_mat_vec_mult_q15 in its place,
+ * which gives the same bytes.
  */
 #include "rnnc_rnnpool.h"
 
 #if RNNC_USE_DSP
 
+#include <arm_acle.h>
 #include <string.h>
 
 #if RNNC_RNNPOOL_LIBRARY
@@ -21,16 +23,18 @@ static inline int32_t load_pair(const int16_t *from) {
 }
 
 static inline void store_pair(int16_t *to, int32_t low, int32_t high) {
-    uint32_t pair = ((uint32_t)low & 0xFFFFu) | (uint32_t)high << 16;
+    uint32_t pair;
+    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(pair) : "r"(low), "r"(high));
     memcpy(to, &pair, sizeof(pair));
 }
 
-/* ssat and usat with the shift that they can do on the way, which compilers do not fuse into ACLE's intrinsics. */
-#define RNNC_SATURATE(name, instruction, bits, shift)                                        \
-    static inline int32_t name(int32_t x) {                                                  \
-        int32_t y;                                                                           \
-        __asm__(instruction " %0, #" bits ", %1" shift : "=r"(y) : "r"(x));                  \
-        return y;                                                                            \
+/* ssat and usat with the shift that they can do on the way, which compilers do not fuse into ACLE's
+ * intrinsics. */
+#define RNNC_SATURATE(name, instruction, bits, shift)                       \
+    static inline int32_t name(int32_t x) {                                 \
+        int32_t y;                                                          \
+        __asm__(instruction " %0, #" bits ", %1" shift : "=r"(y) : "r"(x)); \
+        return y;                                                           \
     }
 
 RNNC_SATURATE(saturate, "ssat", "16", "")
@@ -42,10 +46,12 @@ RNNC_SATURATE(saturate_pair_to_15_bits, "ssat16", "15", "")
 
 #if RNNC_RNNPOOL_LIBRARY
 
-void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch) {
+void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out,
+                      int32_t pitch) {
     arm_matrix_instance_q15 matrix;
     /* the library's type has no const, but its product only reads */
-    arm_mat_init_q15(&matrix, (uint16_t)m->rows, (uint16_t)m->columns, (q15_t *)(uintptr_t)m->weights);
+    arm_mat_init_q15(&matrix, (uint16_t)m->rows, (uint16_t)m->columns,
+                     (q15_t *)(uintptr_t)m->weights);
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane, out += pitch) {
         arm_mat_vec_mult_q15(&matrix, vectors + lane * m->columns, out);
         if (m->shift > 0) {
@@ -56,48 +62,59 @@ void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t 
 
 #else
 
-static inline void store_sums(int16_t *to, int32_t low, int32_t high, int32_t shift) {
-    low = saturate_q15(low);
-    high = saturate_q15(high);
-    if (shift > 0) {
-        low = saturate(rnnc_shift_left(low, shift));
-        high = saturate(rnnc_shift_left(high, shift));
-    }
-    store_pair(to, low, high);
+static inline int32_t shifted(int32_t sum, int32_t shift) {
+    return saturate(rnnc_shift_left(saturate_q15(sum), shift));
 }
 
-/* `columns` is a literal wherever this is called: all addresses are then offsets from two pointers. */
-static inline __attribute__((always_inline)) void product_of_four(const rnnc_rnn_matrix *m, const int16_t *v,
-                                                                  int16_t *out, int32_t pitch,
-                                                                  int32_t columns) {
+/* Two units of one lane. */
+static inline void store_sums(int16_t *to, int32_t low, int32_t high, int32_t shift) {
+    if (shift == 0) {
+        store_pair(to, saturate_q15(low), saturate_q15(high));
+    } else {
+        store_pair(to, shifted(low, shift), shifted(high, shift));
+    }
+}
+
+/* Adds two units' products with columns j and j + 1 of two lanes. The barrier keeps the compiler
+ * from loading ahead, which would cost more registers than there are; within it, loads stand
+ * together and so pipeline. */
+#define RNNC_ADD_TWO_LANES(lane, a_first, b_first, a_second, b_second) \
+    do {                                                               \
+        int32_t x = load_pair(v + (lane)*columns + j);                 \
+        int32_t y = load_pair(v + ((lane) + 1) * columns + j);         \
+        a_first = __smlad(a, x, a_first);                              \
+        b_first = __smlad(b, x, b_first);                              \
+        a_second = __smlad(a, y, a_second);                            \
+        b_second = __smlad(b, y, b_second);                            \
+        __asm__ volatile("" ::: "memory");                             \
+    } while (0)
+
+/* `columns` is a literal wherever this is called: all addresses are then offsets from two pointers.
+ */
+static inline __attribute__((always_inline)) void product_of_four(const rnnc_rnn_matrix *m,
+                                                                  const int16_t *v, int16_t *out,
+                                                                  int32_t pitch, int32_t columns) {
     const int16_t *w = m->weights;
-    for (int32_t i = 0; i < m->rows; i += 2, w += 2 * columns) {
+    const int16_t *end = w + m->rows * columns;
+    for (; w != end; w += 2 * columns, out += 2) {
         int32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0;
 #pragma GCC unroll 8
         for (int32_t j = 0; j < columns; j += 2) {
             int32_t a = load_pair(w + j), b = load_pair(w + columns + j);
-            int32_t x = load_pair(v + j);
-            a0 = __smlad(a, x, a0);
-            b0 = __smlad(b, x, b0);
-            x = load_pair(v + columns + j);
-            a1 = __smlad(a, x, a1);
-            b1 = __smlad(b, x, b1);
-            x = load_pair(v + 2 * columns + j);
-            a2 = __smlad(a, x, a2);
-            b2 = __smlad(b, x, b2);
-            x = load_pair(v + 3 * columns + j);
-            a3 = __smlad(a, x, a3);
-            b3 = __smlad(b, x, b3);
+            RNNC_ADD_TWO_LANES(0, a0, b0, a1, b1);
+            RNNC_ADD_TWO_LANES(2, a2, b2, a3, b3);
         }
-        store_sums(out + i, a0, b0, m->shift);
-        store_sums(out + pitch + i, a1, b1, m->shift);
-        store_sums(out + 2 * pitch + i, a2, b2, m->shift);
-        store_sums(out + 3 * pitch + i, a3, b3, m->shift);
+        int32_t shift = m->shift;
+        store_sums(out, a0, b0, shift);
+        store_sums(out + pitch, a1, b1, shift);
+        store_sums(out + 2 * pitch, a2, b2, shift);
+        store_sums(out + 3 * pitch, a3, b3, shift);
     }
 }
 
 /* Any number of columns: two lanes at a time, as the addresses need registers too. */
-static void product_of_any(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch) {
+static void product_of_any(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out,
+                           int32_t pitch) {
     int32_t columns = m->columns;
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; lane += 2, out += 2 * pitch) {
         const int16_t *v = vectors + lane * columns;
@@ -118,7 +135,8 @@ static void product_of_any(const rnnc_rnn_matrix *m, const int16_t *vectors, int
     }
 }
 
-void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch) {
+void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out,
+                      int32_t pitch) {
     switch (m->columns) {
         case 4:
             product_of_four(m, vectors, out, pitch, 4);
@@ -136,7 +154,8 @@ void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t 
 
 #endif
 
-/* `table` points at the segment of 0; `index` and `within` are the upper and the lower bits of the argument. */
+/* `table` points at the segment of 0; `index` and `within` are the upper and the lower bits of the
+ * argument. */
 static inline int32_t interpolate(const int32_t *table, int32_t index, int32_t within) {
     int32_t entry = table[index];
     return (entry >> 16) + (__smlabb(entry, within, 32) >> 6);
@@ -155,8 +174,8 @@ static inline __attribute__((always_inline)) void gates(const int32_t *table, in
     }
 }
 
-static inline __attribute__((always_inline)) void updates(const int32_t *table, int smooth, int32_t x,
-                                                          int32_t *low, int32_t *high) {
+static inline __attribute__((always_inline)) void updates(const int32_t *table, int smooth,
+                                                          int32_t x, int32_t *low, int32_t *high) {
     if (smooth) {
         gates(table, smooth, x, low, high);
     } else {
@@ -168,8 +187,8 @@ static inline __attribute__((always_inline)) void updates(const int32_t *table, 
 static inline __attribute__((always_inline)) void update_lanes(const rnnc_rnn_cell *cell,
                                                                const int16_t *const *inputs,
                                                                const int16_t *recurrent,
-                                                               const int16_t *state, int16_t *next,
-                                                               int smooth_gate, int smooth_update) {
+                                                               int16_t *state, int smooth_gate,
+                                                               int smooth_update) {
     const int32_t hidden = cell->recurrent.rows, zeta = cell->zeta, mix = cell->mix;
     const int32_t *gate_table = smooth_gate ? cell->gate_table + 256 : NULL;
     const int32_t *update_table = smooth_update ? cell->update_table + 256 : NULL;
@@ -184,24 +203,23 @@ static inline __attribute__((always_inline)) void update_lanes(const rnnc_rnn_ce
             int32_t h = load_pair(state);
             int32_t low = __smlabb(z0, h, 1 << 14) + saturate_q15_positive(mix - zeta * z0) * u0;
             int32_t high = __smlabt(z1, h, 1 << 14) + saturate_q15_positive(mix - zeta * z1) * u1;
-            store_pair(next, saturate_q15(low), saturate_q15(high));
+            store_pair(state, saturate_q15(low), saturate_q15(high));
             recurrent += 2;
             state += 2;
-            next += 2;
         }
     }
 }
 
-void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, const int16_t *recurrent,
-                     const int16_t *state, int16_t *next) {
+void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs,
+                     const int16_t *recurrent, int16_t *state) {
     if (cell->gate_table != NULL && cell->update_table != NULL) {
-        update_lanes(cell, inputs, recurrent, state, next, 1, 1);
+        update_lanes(cell, inputs, recurrent, state, 1, 1);
     } else if (cell->gate_table != NULL) {
-        update_lanes(cell, inputs, recurrent, state, next, 1, 0);
+        update_lanes(cell, inputs, recurrent, state, 1, 0);
     } else if (cell->update_table != NULL) {
-        update_lanes(cell, inputs, recurrent, state, next, 0, 1);
+        update_lanes(cell, inputs, recurrent, state, 0, 1);
     } else {
-        update_lanes(cell, inputs, recurrent, state, next, 0, 0);
+        update_lanes(cell, inputs, recurrent, state, 0, 0);
     }
 }
 
