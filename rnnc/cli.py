@@ -18,7 +18,9 @@ from rnnc import present
 from rnnc.bundle import read_bundle
 from rnnc.diagnostics import CompileError
 
-stdout, stderr = Console(), Console(stderr=True)
+# A file or a pipe has no width of its own; tables need some.
+stdout = Console(width=None if sys.stdout.isatty() else 150)
+stderr = Console(stderr=True)
 
 MODEL = click.argument("model", type=click.Path(path_type=Path))
 OUT = click.argument("out", type=click.Path(path_type=Path))

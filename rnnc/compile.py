@@ -143,7 +143,7 @@ def _measure(sources: Mapping[str, str], program: CProgram, result: Compilation)
     with tempfile.TemporaryDirectory(prefix="rnnc-") as folder:
         for name, text in sources.items():
             (Path(folder) / name).write_text(text)
-        size = measure_model(Path(folder), f"{program.name}_run", cmsis=locate())
+        size = measure_model(Path(folder), f"{program.name}_run", f"{program.name}_init", cmsis=locate())
     return Measured(size.stack.bytes, size.stack.path, size.code, size.constants)
 
 

@@ -146,7 +146,9 @@ def print_cases(cases: Sequence[Case]) -> str:
     """The C file that describes ``cases`` to the driver."""
     kernels = [case.sample.op.kernel(case.sample.inputs, case.sample.output) for case in cases]
     headers = sorted({f"rnnc_{kernel.source}.h" for kernel in kernels})
+    functions = sorted({kernel.function for kernel in kernels})
     parts = ['#include "cases.h"\n', *(f'#include "{header}"\n' for header in headers), "\n"]
+    parts += [f"rnnc_kernel {function};\n" for function in functions]
     entries = []
     for index, (case, kernel) in enumerate(zip(cases, kernels, strict=True)):
         parts += print_parameters(index, kernel)
@@ -211,7 +213,9 @@ def sources_of(cases: Sequence[Case]) -> list[Path]:
     return sorted({path for path in (*portable, *dsp) if path.exists()})
 
 
-def build(cases: Sequence[Case], place: Place, arithmetic: Arithmetic, work: Path) -> Path:
+def build(
+    cases: Sequence[Case], place: Place, arithmetic: Arithmetic, work: Path, extra: Sequence[Path]
+) -> Path:
     """The program that runs ``cases``; warnings are errors."""
     board = load_board("host" if place == "host" else "qemu-mps2-an386")
     generated = work / "cases.c"
@@ -220,7 +224,7 @@ def build(cases: Sequence[Case], place: Place, arithmetic: Arithmetic, work: Pat
     if place == "qemu-portable":
         flags.append("-DRNNC_PORTABLE")
     include = (runtime_dir() / "include", DRIVER, boards_dir() / "firmware", *board.include)
-    sources = [*sources_of(cases), DRIVER / "driver.c", generated, *board.sources]
+    sources = [*sources_of(cases), *extra, DRIVER / "driver.c", generated, *board.sources]
     compiler = find_tool("cc" if board.is_host else "arm-none-eabi-gcc")
     objects = ObjectBuilder(compiler, work).build([Unit(source, tuple(flags), include) for source in sources])
     program = work / "kernels.elf"
@@ -244,11 +248,13 @@ def link_flags(board: Board) -> tuple[str, ...]:
     return (*script, *folders, "-Wl,--defsym=__stack_size=32768")
 
 
-def run_cases(cases: Sequence[Case], place: Place, arithmetic: Arithmetic) -> Run:
-    """Build and run ``cases`` at one place."""
+def run_cases(
+    cases: Sequence[Case], place: Place, arithmetic: Arithmetic, extra: Sequence[Path] = ()
+) -> Run:
+    """Build and run ``cases`` at one place; ``extra`` are C files of kernels that are not the runtime's."""
     with tempfile.TemporaryDirectory(prefix="rnnc-kernels-") as name:
         work = Path(name)
-        program = build(cases, place, arithmetic, work)
+        program = build(cases, place, arithmetic, work, extra)
         inputs = b"".join(trial.to_bytes() for case in cases for trial in case.trials)
         (work / "input.bin").write_bytes(inputs)
         done = run_tool(command(program, place), cwd=work, timeout=120)

@@ -71,7 +71,7 @@ def build_report(
         },
         "macs": {"nominal": graph.nominal_macs, "executed": plan.executed_macs},
         "lower_bound": {
-            "bytes": live_bound(plan),
+            "bytes": plan.live_peak,
             "of": "live bytes of this order of execution, perfectly packed",
         },
         "stages": [asdict(stage) for stage in plan.stages],

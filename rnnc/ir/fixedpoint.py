@@ -90,6 +90,14 @@ class Requant:
             scaled = multiply_by_quantized_multiplier(acc, multiplier, shift)
         return np.clip(scaled + self.zero_point, self.low, self.high)
 
+    def apply_once(self, acc: Int64Array) -> Int64Array:
+        """The same with one rounding in either arithmetic, as LiteRT's fully connected kernel has it."""
+        if self.arithmetic == "fast":
+            return self.apply(acc)
+        right = 31 - self.shifts.astype(np.int64)
+        scaled = (acc * self.multipliers.astype(np.int64) + (np.int64(1) << (right - 1))) >> right
+        return np.clip(scaled + self.zero_point, self.low, self.high)
+
 
 def make_requant(
     arithmetic: Arithmetic,

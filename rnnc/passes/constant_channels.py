@@ -134,22 +134,20 @@ def _findings(graph: Graph, channels: Channels) -> list[str]:
         constant, gone = channels.ranges[value].constant, ~channels.kept[value]
         if not made_here or not (constant.any() or gone.any()):
             continue
-        parts = []
-        if np.any(gone & constant):
-            held = _held(channels.ranges[value], gone & constant)
-            parts.append(f"{int(np.sum(gone & constant))} always hold {held}: removed")
-        if np.any(gone & ~constant):
-            parts.append(f"{int(np.sum(gone & ~constant))} have no effect: removed")
-        if np.any(~gone & constant):
-            stay = int(np.sum(~gone & constant))
-            parts.append(f"{stay} always hold {_held(channels.ranges[value], ~gone & constant)} but must stay")
-        texts.append(f"{op.name} '{node.name}': of {len(gone)} channels {', '.join(parts)}")
+        known = channels.ranges[value]
+        removed = _counted(gone & constant, f"always {_held(known, gone & constant)}")
+        removed += _counted(gone & ~constant, "without effect")
+        stayed = _counted(~gone & constant, f"always {_held(known, ~gone & constant)}, but needed as it is")
+        parts = [f"removed {' and '.join(removed)}"] * bool(removed) + [f"kept {stayed[0]}" for _ in stayed]
+        texts.append(f"{op.name} '{node.name}', {len(gone)} channels: {'; '.join(parts)}")
     return texts
+
+
+def _counted(chosen: BoolArray, what: str) -> list[str]:
+    return [f"{int(chosen.sum())} ({what})"] if chosen.any() else []
 
 
 def _held(ranges: ChannelRange, chosen: BoolArray) -> str:
     """The stored values of constant channels, shortened."""
     held = np.unique(ranges.low[chosen])
-    if len(held) > 3:
-        return f"a constant ({held[0]} ... {held[-1]})"
-    return " or ".join(str(item) for item in held)
+    return f"one of {held[0]} ... {held[-1]}" if len(held) > 3 else " or ".join(str(item) for item in held)

@@ -113,9 +113,10 @@ class ModelSize:
 
 
 def measure_model(
-    bundle_dir: Path, root: str, *, portable: bool = False, cmsis: Path | None = None
+    bundle_dir: Path, root: str, *others: str, portable: bool = False, cmsis: Path | None = None
 ) -> ModelSize:
-    """Stack and flash of a bundle with ``root`` (face_run, say) as the only entry, without firmware and hooks.
+    """Flash of a bundle of which a program calls ``root`` (face_run, say) and ``others`` (face_init), and the stack
+    of calling ``root``; without firmware and hooks.
 
     Raises CompileError as ``build`` does.
     """
@@ -125,7 +126,7 @@ def measure_model(
         compiler = find_tool(ARM_GCC)
         objects = ObjectBuilder(compiler, work).build(_bundle_units(bundle_dir, board, (), portable, cmsis))
         elf = work / "model.elf"
-        entry = ["-Wl,-e," + root, "-Wl,--undefined=" + root]
+        entry = ["-Wl,-e," + root, *(f"-Wl,--undefined={name}" for name in (root, *others))]
         done = run_tool([compiler, *board.cpu_flags, *objects, *_LINK, *entry, "-o", elf])
         _check_link(done.returncode, done.stderr, bundle_dir)
         stack = read_call_graph(elf, work.glob("*.su")).worst_case(root)

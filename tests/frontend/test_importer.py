@@ -135,7 +135,8 @@ CASES: dict[str, tuple[str, Shapes]] = {
     "concat columns": (f"{IMAGE} {{ c = Relu(x) y = Concat<axis = -1>(x, c) }}", {}),
     "slices": (
         f"{IMAGE} {{ s = Constant<value = int64[2] {{1, -5}}>()"
-        " e = Constant<value = int64[2] {3, 9223372036854775807}>() a = Constant<value = int64[2] {1, 2}>() p = Slice(x, s, e, a) y = Relu(p) }",
+        " e = Constant<value = int64[2] {3, 9223372036854775807}>()"
+        " a = Constant<value = int64[2] {1, 2}>() p = Slice(x, s, e, a) y = Relu(p) }",
         {},
     ),
     "slice steps": (

@@ -129,7 +129,10 @@ class DenseInt(LinearOp):
         x = rows.reshape(len(rows), -1).astype(np.float64)
         # exact: the sums stay below 2^53
         acc = x @ self.weight.reshape(len(self.bias), -1).T.astype(np.float64)
-        return self.requant.apply(np.rint(acc).astype(np.int64) + self.bias)[:, None, :]
+        return self.requantised(np.rint(acc).astype(np.int64) + self.bias)[:, None, :]
+
+    def requantised(self, acc: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        return self.requant.apply_once(acc)
 
     def macs(self, inputs: Sequence[TensorType], output: TensorType) -> int:
         return self.weight.size

@@ -116,7 +116,11 @@ class LinearOp(IntOp):
         self, ranges: Sequence[ChannelRange], inputs: Sequence[TensorType], output: TensorType
     ) -> ChannelRange:
         low, high = self.contraction(inputs).bounds(ranges[0])
-        return ChannelRange(self.requant.apply(low), self.requant.apply(high))
+        return ChannelRange(self.requantised(low), self.requantised(high))
+
+    def requantised(self, acc: Int64Array) -> Int64Array:
+        """Outputs [..., O] of accumulators [..., O]."""
+        return self.requant.apply(acc)
 
     def channel_sources(self, inputs: Sequence[TensorType], output: TensorType) -> tuple[ChannelIndex, ...] | None:
         groups, out = self.contraction(inputs).groups, len(self.bias)

@@ -166,4 +166,16 @@ static inline int8_t rnnc_requantise(int32_t acc, int32_t channel, const rnnc_re
     return (int8_t)rnnc_clamp(scaled, q->low, q->high);
 }
 
+/* The same with one rounding in either arithmetic, as LiteRT's fully connected kernel has it. */
+static inline int8_t rnnc_requantise_once(int32_t acc, int32_t channel, const rnnc_requant *q) {
+#if RNNC_TFLITE
+    int32_t right = 31 - q->shifts[channel];
+    int64_t product = (int64_t)acc * q->multipliers[channel] + ((int64_t)1 << (right - 1));
+    int32_t scaled = q->zero_point + (int32_t)rnnc_asr64(product, right);
+    return (int8_t)rnnc_clamp(scaled, q->low, q->high);
+#else
+    return rnnc_requantise(acc, channel, q);
+#endif
+}
+
 #endif

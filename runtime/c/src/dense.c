@@ -16,7 +16,7 @@ void rnnc_dense_s8(const void *params, const rnnc_job *job) {
                 acc += row[i] * rnnc_paired_weight(p->weights, o, p->outputs, words, y * row_words * 4 + i);
             }
         }
-        *out++ = rnnc_requantise(acc, o, &p->requant);
+        *out++ = rnnc_requantise_once(acc, o, &p->requant);
     }
 }
 

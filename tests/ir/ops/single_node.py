@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper, shape_inference
 
 from rnnc.frontend.importer import import_model
 from rnnc.frontend.load import prepare_model
@@ -36,10 +36,12 @@ def model_of(
         [helper.make_node(op_type, names, ["y"], name="the_node", **attributes)],
         "single",
         [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in zip(live, shapes, strict=True)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [],
         [numpy_helper.from_array(array, f"const{i}") for i, array in stored.items()],
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    model.graph.output.extend(shape_inference.infer_shapes(model, data_prop=True).graph.value_info)
+    return model
 
 
 def imported(model: ModelProto) -> Graph:

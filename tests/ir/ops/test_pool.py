@@ -79,7 +79,8 @@ def test_reduce_mean_over_height_and_width(keepdims: int) -> None:
 def test_average_within_half_a_step(op: Any, quant: Quant, arithmetic: Arithmetic) -> None:
     codes = np.random.default_rng(3).integers(-128, 128, (7, 6, 5)).astype(np.int8)
     error, _ = quantised_error(op, [(codes, Quant(0.05, 3))], quant, arithmetic)
-    assert error <= 0.51
+    # TensorFlow Lite rounds twice, the first time to half a step where the multiplier is near 1
+    assert error <= (0.51 if arithmetic == "fast" else 0.76)
 
 
 @pytest.mark.parametrize("op", [MaxPool((3, 2), (2, 1), (1, 0, 1, 1)), MaxPool((7, 6)), GlobalMaxPool()])

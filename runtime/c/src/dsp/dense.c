@@ -35,15 +35,15 @@ void rnnc_dense_s8(const void *params, const rnnc_job *job) {
         for (int32_t y = 0; y < p->rows; ++y, weights += 2 * row_bytes) {
             acc = pair_of_row(p, job->rows[y], weights, acc);
         }
-        *out++ = rnnc_requantise(acc.a, o, &p->requant);
-        *out++ = rnnc_requantise(acc.b, o + 1, &p->requant);
+        *out++ = rnnc_requantise_once(acc.a, o, &p->requant);
+        *out++ = rnnc_requantise_once(acc.b, o + 1, &p->requant);
     }
     if (o < p->outputs) {
         int32_t acc = p->bias[o];
         for (int32_t y = 0; y < p->rows; ++y, weights += row_bytes) {
             acc = single_of_row(p, job->rows[y], weights, acc);
         }
-        *out = rnnc_requantise(acc, o, &p->requant);
+        *out = rnnc_requantise_once(acc, o, &p->requant);
     }
 }
 
