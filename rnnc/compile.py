@@ -112,26 +112,34 @@ def integer_graph(model: Model, options: Options, result: Compilation, progress:
     graph = import_model(model, FLOAT_OPS)
     graph.arithmetic = options.arithmetic
     run_passes(graph, FLOAT_PASSES, note, after)
-    ranges = _ranges(model, options, result, progress) if needs_ranges(graph) else {}
-    run_passes(graph, integer_passes(ranges), note, after)
+    if not needs_ranges(graph):
+        run_passes(graph, integer_passes({}), note, after)
+        return graph
+    samples = _samples(model, options, result)
+    ranges = _ranges(model, samples, options, progress)
+    progress("rounding weights", 0, 1)
+    run_passes(graph, integer_passes(ranges, samples), note, after)
     return graph
 
 
-def _ranges(
-    model: Model, options: Options, result: Compilation, progress: Progress
-) -> Mapping[str, tuple[float, float]]:
+def _samples(model: Model, options: Options, result: Compilation) -> Samples:
     specs = input_specs(model)
-    samples: Samples
     if options.calibration is not None:
-        samples = load_samples(options.calibration, specs)
-    else:
-        samples = generated_samples(specs, GENERATED_SAMPLES, SEED)
-        result.warnings.append(
-            "calibrated on generated inputs: the accuracy of this int8 model is not to be trusted "
-            "(give --calibration X.npz with real ones)"
-        )
+        return load_samples(options.calibration, specs)
+    result.warnings.append(
+        "calibrated on generated inputs: the accuracy of this int8 model is not to be trusted "
+        "(give --calibration X.npz with real ones)"
+    )
+    return generated_samples(specs, GENERATED_SAMPLES, SEED)
+
+
+def _ranges(
+    model: Model, samples: Samples, options: Options, progress: Progress
+) -> Mapping[str, tuple[float, float]]:
     total = calibration_runs(len(samples), options.method)
-    found = calibrate(model, samples, method=options.method, progress=lambda done: progress("calibrating", done, total))
+    found = calibrate(
+        model, samples, method=options.method, progress=lambda done: progress("calibrating", done, total)
+    )
     return {name: (item.low, item.high) for name, item in found.items()}
 
 

@@ -213,9 +213,7 @@ def sources_of(cases: Sequence[Case]) -> list[Path]:
     return sorted({path for path in (*portable, *dsp) if path.exists()})
 
 
-def build(
-    cases: Sequence[Case], place: Place, arithmetic: Arithmetic, work: Path, extra: Sequence[Path]
-) -> Path:
+def build(cases: Sequence[Case], place: Place, arithmetic: Arithmetic, work: Path, extra: Sequence[Path]) -> Path:
     """The program that runs ``cases``; warnings are errors."""
     board = load_board("host" if place == "host" else "qemu-mps2-an386")
     generated = work / "cases.c"
@@ -248,9 +246,7 @@ def link_flags(board: Board) -> tuple[str, ...]:
     return (*script, *folders, "-Wl,--defsym=__stack_size=32768")
 
 
-def run_cases(
-    cases: Sequence[Case], place: Place, arithmetic: Arithmetic, extra: Sequence[Path] = ()
-) -> Run:
+def run_cases(cases: Sequence[Case], place: Place, arithmetic: Arithmetic, extra: Sequence[Path] = ()) -> Run:
     """Build and run ``cases`` at one place; ``extra`` are C files of kernels that are not the runtime's."""
     with tempfile.TemporaryDirectory(prefix="rnnc-kernels-") as name:
         work = Path(name)

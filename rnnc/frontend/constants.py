@@ -100,7 +100,8 @@ class Constants:
         if len(node.input) > 2 and node.input[2]:
             stored = stored - _along(self._arrays[node.input[2]].astype(np.int64), axis, stored.ndim)
         scale = self._arrays[node.input[1]]
-        values = stored.astype(np.float32) * _along(scale.astype(np.float32), axis, stored.ndim)
+        with np.errstate(over="ignore", invalid="ignore"):  # who reads the constant refuses infinities
+            values = stored.astype(np.float32) * _along(scale.astype(np.float32), axis, stored.ndim)
         return Const(values, stored, scale.astype(np.float64).ravel(), axis if scale.size > 1 else 0)
 
     def _quantise(self, node: NodeProto) -> Array:

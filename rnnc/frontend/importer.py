@@ -22,6 +22,8 @@ from rnnc.ir.types import TensorType
 DOMAINS = ("", "ai.onnx", "rnnc")
 NO_OPS = ("Identity", "Dropout", "Cast")
 SHAPE_OPS = ("Shape", "Size")
+MALFORMED = (ValueError, IndexError, KeyError, TypeError, ZeroDivisionError, OverflowError)
+"""What numpy and Python raise for attributes of the wrong length, strides of 0, weights of the wrong rank, ..."""
 
 
 class Importable(Protocol):
@@ -142,7 +144,15 @@ class GraphBuilder:
     def _import(self, node: NodeProto, op: Importable) -> None:
         source = self._source_node(node)
         self._source = source.name
-        result = op.from_onnx(source, self)
+        try:
+            result = op.from_onnx(source, self)
+        except MALFORMED as error:
+            raise CompileError(
+                f"the attributes or constants of this {node.op_type} do not fit together",
+                where=f"node '{source.name}'",
+                why=f"{type(error).__name__}: {error}",
+                remedy="check the export of this node",
+            ) from error
         results = result if isinstance(result, tuple) else (result,)
         names = [name for name in node.output if name]
         if len(names) > len(results):
@@ -172,6 +182,13 @@ class GraphBuilder:
 
     def _source_node(self, node: NodeProto) -> SourceNode:
         inputs = tuple(self._operand(name) for name in node.input)
+        for name, operand in zip(node.input, inputs, strict=True):
+            if isinstance(operand, Const) and node.op_type != "Clip" and not np.all(np.isfinite(operand.values)):
+                raise CompileError(
+                    "it works out to NaN or infinity",
+                    where=f"constant '{name}' of node '{node.name or node.output[0]}'",
+                    remedy="check the export of the nodes that compute it",
+                )
         attributes = dict(_attributes(node))
         name = node.name or next(output for output in node.output if output)
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):

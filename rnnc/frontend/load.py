@@ -76,7 +76,7 @@ def prepare_model(model: ModelProto, where: str) -> ModelProto:
     try:
         checker.check_model(model)
         model = shape_inference.infer_shapes(model, strict_mode=False, data_prop=True)
-    except (checker.ValidationError, shape_inference.InferenceError) as error:
+    except (checker.ValidationError, shape_inference.InferenceError, ValueError) as error:
         raise CompileError(
             "the file is not valid ONNX", where=where, why=_first_line(error), remedy="export the model again"
         ) from error
@@ -169,9 +169,14 @@ def _check_weights(model: ModelProto) -> None:
     """Refuse NaN and infinity in constants; the bounds of Clip may be infinite."""
     bounds = {name for node in model.graph.node if node.op_type == "Clip" for name in node.input[1:]}
     for name, tensor in _tensors(model.graph):
+        try:
+            values = numpy_helper.to_array(tensor)
+        except ValueError as error:
+            raise CompileError(
+                "its data do not fit its shape", where=f"tensor '{name}'", why=_first_line(error)
+            ) from error
         if tensor.data_type not in (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16):
             continue
-        values = numpy_helper.to_array(tensor)
         bad = np.isnan(values) if name in bounds else ~np.isfinite(values)
         if bad.any():
             index = tuple(int(i) for i in np.argwhere(bad)[0])

@@ -126,6 +126,18 @@ class FloatOp(Op):
         return 0
 
 
+class LinearFloatOp(FloatOp):
+    """y = clamp(weight . x + bias), weights by output channel on axis 0, outputs in equal groups."""
+
+    weight: Const
+    bias: Const | None
+
+    @abstractmethod
+    def operands(self, x: FloatArray, rng: np.random.Generator, limit: int) -> FloatArray:
+        """What the weights of each output are multiplied with, at ``limit`` random positions of the output at most:
+        [positions, groups, weights of one output]."""
+
+
 class IntOp(Op):
     """An operator on integers, row by row: the one definition of what the C kernel computes."""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from rnnc.ir.graph import Graph
 from rnnc.ir.op import FloatOp
+from rnnc.ir.types import Array
 from rnnc.ir.verify import verify
 from rnnc.passes.assign_quant import AssignQuant, Range
 from rnnc.passes.base import Pass
@@ -17,6 +18,7 @@ from rnnc.passes.layout import ChannelsLast
 from rnnc.passes.padding import FusePad
 from rnnc.passes.qdq import AbsorbQdq
 from rnnc.passes.quantise import Quantise
+from rnnc.passes.round_weights import RoundWeights
 
 FLOAT_PASSES: tuple[Pass, ...] = (
     AbsorbQdq(),
@@ -28,9 +30,18 @@ FLOAT_PASSES: tuple[Pass, ...] = (
 )
 
 
-def integer_passes(ranges: Mapping[str, Range]) -> tuple[Pass, ...]:
-    """The rest of the pipeline; ``ranges`` by value name for what the model has not quantised itself."""
-    return (AssignQuant(ranges), Quantise(), ConstantChannels(), RemoveDead("remove-dead-channels"))
+def integer_passes(
+    ranges: Mapping[str, Range], samples: Iterable[Mapping[str, Array]] = ()
+) -> tuple[Pass, ...]:
+    """The rest of the pipeline; ``ranges`` by value name and calibration ``samples`` for what the model has not
+    quantised itself."""
+    return (
+        RoundWeights(samples),
+        AssignQuant(ranges),
+        Quantise(),
+        ConstantChannels(),
+        RemoveDead("remove-dead-channels"),
+    )
 
 
 PASS_NAMES: tuple[str, ...] = tuple(item.name for item in (*FLOAT_PASSES, *integer_passes({})))

@@ -64,6 +64,21 @@ REFUSED: dict[str, tuple[str, Shapes, tuple[str, ...]]] = {
         {},
         ("node 'h'", "Cast from float32 to float16", "export the model in float32"),
     ),
+    "stride of zero": (
+        f"{IMAGE} {{ [c] y = Conv<strides = [0, 1]>(x, w) }}",
+        CONV,
+        ("node 'c'", "the attributes or constants of this Conv do not fit together", "ZeroDivisionError"),
+    ),
+    "negative variance": (
+        f"{IMAGE} {{ [n] y = BatchNormalization<epsilon = -2.0>(x, k, k, k, k) }}",
+        {"k": (3,)},
+        ("node 'n'", "a variance that is not positive"),
+    ),
+    "infinite constant": (
+        f"{IMAGE} {{ z = Constant<value_float = 0.0>() k = Div(w, z) [c] y = Conv(x, k) }}",
+        CONV,
+        ("constant 'k' of node 'c'", "NaN or infinity"),
+    ),
     "impossible layer": (
         f"{IMAGE} {{ [c] y = Conv(x, w) }}",
         {"w": (4, 3, 9, 9)},

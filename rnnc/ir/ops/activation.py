@@ -83,7 +83,7 @@ class Clamp(Unary):
         if node.op_type == "Relu":
             op = cls(low=0.0)
         else:
-            low, high = clip_bound(node, b, "min", 1), clip_bound(node, b, "max", 2)
+            low, high = clip_bound(node, b, 1), clip_bound(node, b, 2)
             op = cls(low if low is None or high is None else min(low, high), high)
         return b.emit(op, [b.value(node, 0)], node.outputs[0])
 
@@ -315,12 +315,9 @@ def real_attribute(node: SourceNode, name: str, default: float) -> float:
     return float(value) if isinstance(value, (int, float)) else default
 
 
-def clip_bound(node: SourceNode, b: Builder, attribute: str, index: int) -> float | None:
-    """A bound of Clip: attribute up to opset 10, optional constant input since."""
-    if attribute in node.attributes:
-        bound = real_attribute(node, attribute, 0.0)
-    elif len(node.inputs) > index and node.inputs[index] is not None:
-        bound = float(b.const(node, index).values.reshape(-1)[0])
-    else:
+def clip_bound(node: SourceNode, b: Builder, index: int) -> float | None:
+    """A bound of Clip, an optional constant input; None where there is none or it is the largest float."""
+    if len(node.inputs) <= index or node.inputs[index] is None:
         return None
+    bound = float(b.const(node, index).values.reshape(-1)[0])
     return None if abs(bound) >= np.finfo(np.float32).max else bound

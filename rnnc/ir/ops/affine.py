@@ -41,7 +41,10 @@ class Affine(FloatOp):
         if node.attributes.get("training_mode", 0):
             b.refuse(node, "BatchNormalization in training mode", remedy="export the model for inference")
         scale, bias, mean, variance = (b.const(node, i).values.astype(np.float64) for i in range(1, 5))
-        gain = scale / np.sqrt(variance + float(node.attributes.get("epsilon", 1e-5)))  # type: ignore[arg-type]
+        spread = variance + float(node.attributes.get("epsilon", 1e-5))  # type: ignore[arg-type]
+        if np.any(spread <= 0):
+            b.refuse(node, "BatchNormalization with a variance that is not positive", remedy="check the training run")
+        gain = scale / np.sqrt(spread)
         shape = b.onnx_shape(x)
         op = cls(constant(gain), constant(bias - mean * gain))
         return b.from_hwc(b.emit(op, [b.to_hwc(x)], node.outputs[0]), shape)

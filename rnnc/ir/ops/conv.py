@@ -13,7 +13,7 @@ from rnnc.diagnostics import CompileError
 from rnnc.ir.fixedpoint import Arithmetic, Int8Array, Int32Array, Requant
 from rnnc.ir.graph import Value
 from rnnc.ir.importing import Builder, SourceNode
-from rnnc.ir.op import Const, FloatOp, IntOp, Kernel, Sample, Table, Window, WindowRows
+from rnnc.ir.op import Const, FloatOp, IntOp, Kernel, LinearFloatOp, Sample, Table, Window, WindowRows
 from rnnc.ir.ops.linear import (
     accumulator_bound,
     clamp_range,
@@ -56,7 +56,7 @@ def convolved_shape(
 
 
 @dataclass(frozen=True, eq=False)
-class Conv(FloatOp):
+class Conv(LinearFloatOp):
     """y = clamp(conv(x, weight) + bias). weight [O, KH, KW, I / group], bias [O]; source: ONNX Conv."""
 
     weight: Const
@@ -110,6 +110,18 @@ class Conv(FloatOp):
             acc = acc + self.bias.values
         low, high = clamp_range(self.low, self.high)
         return np.clip(acc, low, high).astype(np.float32)
+
+    def operands(self, x: FloatArray, rng: np.random.Generator, limit: int) -> FloatArray:
+        height, width, _ = self.infer([TensorType(x.shape)]).shape
+        chosen = rng.choice(height * width, min(limit, height * width), replace=False)
+        top, left, bottom, right = self.pads
+        padded = np.pad(x, ((top, bottom), (left, right), (0, 0)))
+        _, kernel_h, kernel_w, depth = self.weight.values.shape
+        rows = (chosen // width * self.strides[0])[:, None] + np.arange(kernel_h) * self.dilations[0]
+        columns = (chosen % width * self.strides[1])[:, None] + np.arange(kernel_w) * self.dilations[1]
+        patches = padded[rows[:, :, None], columns[:, None, :]]  # position, KH, KW, C
+        grouped = patches.reshape(len(chosen), kernel_h, kernel_w, self.group, depth)
+        return np.moveaxis(grouped, 3, 1).reshape(len(chosen), self.group, -1)
 
     def quantise(self, inputs: Sequence[TensorType], output: TensorType, arithmetic: Arithmetic) -> IntOp:
         linear = quantise_linear(

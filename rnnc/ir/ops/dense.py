@@ -13,7 +13,7 @@ from rnnc.diagnostics import CompileError
 from rnnc.ir.fixedpoint import Arithmetic, Int8Array, Int32Array, Requant
 from rnnc.ir.graph import Value
 from rnnc.ir.importing import Builder, SourceNode
-from rnnc.ir.op import Const, FloatOp, IntOp, Kernel, Sample, Table, Window, WindowRows
+from rnnc.ir.op import Const, FloatOp, IntOp, Kernel, LinearFloatOp, Sample, Table, Window, WindowRows
 from rnnc.ir.ops.linear import (
     accumulator_bound,
     clamp_range,
@@ -39,7 +39,7 @@ def checked_outputs(x: TensorType, weight_shape: tuple[int, ...]) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class Dense(FloatOp):
+class Dense(LinearFloatOp):
     """y = clamp(weight @ x + bias). weight [O, I] over the elements of x in (height, width, channels) order,
     bias [O]; y is (1, 1, O). Source: ONNX Gemm, MatMul."""
 
@@ -87,6 +87,9 @@ class Dense(FloatOp):
             acc = acc + self.bias.values
         low, high = clamp_range(self.low, self.high)
         return np.clip(acc, low, high).astype(np.float32).reshape(1, 1, -1)
+
+    def operands(self, x: FloatArray, rng: np.random.Generator, limit: int) -> FloatArray:
+        return x.reshape(1, 1, -1)
 
     def quantise(self, inputs: Sequence[TensorType], output: TensorType, arithmetic: Arithmetic) -> IntOp:
         linear = quantise_linear(

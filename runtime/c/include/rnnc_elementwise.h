@@ -1,7 +1,7 @@
 /* Operators over two rows; the definitions are in rnnc/ir/ops/elementwise.py.
  *
- * Element i of the first row meets element i % period of the second: period is a whole row, or one pixel that
- * serves all. The output may lie on any input that has its shape.
+ * Element i of the first row meets element i % period of the second: period is a whole row, or one
+ * pixel that serves all. The output may lie on any input that has its shape.
  */
 #ifndef RNNC_ELEMENTWISE_H
 #define RNNC_ELEMENTWISE_H

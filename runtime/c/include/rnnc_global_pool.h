@@ -1,4 +1,5 @@
-/* Pooling over whole maps, an input row per job; the definitions are in rnnc/ir/ops/global_pool.py. */
+/* Pooling over whole maps, an input row per job; the definitions are in rnnc/ir/ops/global_pool.py.
+ */
 #ifndef RNNC_GLOBAL_POOL_H
 #define RNNC_GLOBAL_POOL_H
 

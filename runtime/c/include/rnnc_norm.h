@@ -1,4 +1,5 @@
-/* L2 normalisation over the channels of each pixel; the definition is LpNormInt8 in rnnc/ir/ops/norm.py. */
+/* L2 normalisation over the channels of each pixel; the definition is LpNormInt8 in
+ * rnnc/ir/ops/norm.py. */
 #ifndef RNNC_NORM_H
 #define RNNC_NORM_H
 

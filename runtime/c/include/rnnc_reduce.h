@@ -1,4 +1,5 @@
-/* Reduction over the channels of each pixel; the definition is ChannelMax in rnnc/ir/ops/reduce.py. */
+/* Reduction over the channels of each pixel; the definition is ChannelMax in rnnc/ir/ops/reduce.py.
+ */
 #ifndef RNNC_REDUCE_H
 #define RNNC_REDUCE_H
 

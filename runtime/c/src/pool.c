@@ -47,7 +47,8 @@ static int32_t rows_inside(const rnnc_average_pool *p, const rnnc_job *job) {
     return rows;
 }
 
-static int32_t window_sum(const rnnc_average_pool *p, const rnnc_job *job, int32_t left, span taps, int32_t c) {
+static int32_t window_sum(const rnnc_average_pool *p, const rnnc_job *job, int32_t left, span taps,
+                          int32_t c) {
     int32_t sum = 0;
     for (int32_t ky = 0; ky < p->kernel_h; ++ky) {
         const int8_t *row = job->rows[ky];

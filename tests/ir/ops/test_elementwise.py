@@ -29,11 +29,11 @@ def test_as_onnxruntime(op_type: str, shapes: tuple[tuple[int, ...], tuple[int, 
     assert_as_onnxruntime(model_of(op_type, shapes))
 
 
-@pytest.mark.parametrize("op_type", ["Add", "Sub", "Mul", "Div"])
-@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize(
+    ("op_type", "place"),
+    [("Add", 0), ("Add", 1), ("Sub", 0), ("Sub", 1), ("Mul", 0), ("Mul", 1), ("Div", 1)],
+)
 def test_constants_become_affine(op_type: str, place: int) -> None:
-    if (op_type, place) == ("Div", 0):
-        pytest.skip("a constant divided by a value is no affine map")
     constant = np.array([0.5, -2.0, 3.0], np.float32).reshape(1, 3, 1, 1)
     model = model_of(op_type, [(1, 3, 4, 5)], {place: constant})
     assert_as_onnxruntime(model)
@@ -42,7 +42,9 @@ def test_constants_become_affine(op_type: str, place: int) -> None:
 
 @pytest.mark.parametrize("arithmetic", ["fast", "tflite"])
 @pytest.mark.parametrize("other", [(4, 3, 5), (1, 1, 5)])
-@pytest.mark.parametrize("op", [Add(), Add(0.0, 6.0), Sub(), Sub(reverse=True), Sub(low=0.0), Mul(), Mul(low=0.0)])
+@pytest.mark.parametrize(
+    "op", [Add(), Add(0.0, 6.0), Sub(), Sub(reverse=True), Sub(low=0.0), Mul(), Mul(low=0.0)]
+)
 def test_within_half_a_step(op: Elementwise, other: tuple[int, int, int], arithmetic: Arithmetic) -> None:
     rng = np.random.default_rng(1)
     a = (rng.integers(-128, 128, (4, 3, 5)).astype(np.int8), Quant(0.031, -17))
@@ -118,7 +120,7 @@ def test_refusals() -> None:
     with pytest.raises(CompileError, match=r"the_node.*a division by a computed value"):
         imported(model_of("Div", [(1, 3, 4, 5), (1, 3, 4, 5)]))
     with pytest.raises(CompileError, match="both need the same rank"):
-        imported(model_of("Add", [(1, 3, 4, 5), (4, 5)]))
+        imported(model_of("Add", [(1, 3, 4, 5), (1, 5)]))
     x, row = TensorType((4, 3, 5), "int8", Quant(1.0)), TensorType((1, 3, 5), "int8", Quant(1.0))
     with pytest.raises(CompileError, match="broadcast over its height and width"):
         Mul().quantise([x, row], x, "fast")

@@ -1,4 +1,5 @@
-/* Addition for the Armv7E-M SIMD instructions: one SMLAD per element, four elements per iteration. */
+/* Addition for the Armv7E-M SIMD instructions: one SMLAD per element, four elements per iteration.
+ */
 #include "rnnc_elementwise.h"
 #include "rnnc_simd.h"
 
@@ -41,7 +42,8 @@ static inline uint32_t clamp_bytes(uint32_t x, const add_constants *k) {
     return y;
 }
 
-/* saturated (a * multiplier_a + b * multiplier_b + bias) >> shift; the pair holds a low and b high */
+/* saturated (a * multiplier_a + b * multiplier_b + bias) >> shift; the pair holds a low and b high
+ */
 static inline uint32_t add_pair(uint32_t pair, const add_constants *k) {
     return (uint32_t)rnnc_saturate(rnnc_dual_mac(k->bias, pair, k->multipliers) >> k->shift);
 }
@@ -58,7 +60,8 @@ static inline uint32_t add_word(uint32_t a, uint32_t b, const add_constants *k) 
     return clamp_bytes(interleave(low_halves(y0, y2), low_halves(y1, y3)), k);
 }
 
-static void add_run(const int8_t *a, const int8_t *b, int8_t *out, int32_t count, const add_constants *k) {
+static void add_run(const int8_t *a, const int8_t *b, int8_t *out, int32_t count,
+                    const add_constants *k) {
     int32_t i = 0;
     for (; i + 4 <= count; i += 4) {
         uint32_t y = add_word(rnnc_load_word(a + i), rnnc_load_word(b + i), k);

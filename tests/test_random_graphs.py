@@ -1,0 +1,111 @@
+"""Random models through the whole compiler: every way to run one gives the same bytes, and the right ones."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+from onnx import ModelProto
+
+from rnnc.bundle import Bundle
+from rnnc.codegen.lower import lower
+from rnnc.codegen.render import render, runtime_files
+from rnnc.execute import execute
+from rnnc.frontend.calibrate import calibrate
+from rnnc.frontend.importer import import_model
+from rnnc.frontend.load import prepare_model
+from rnnc.frontend.samples import Samples, generated_samples, input_specs
+from rnnc.ir.fixedpoint import Arithmetic
+from rnnc.ir.graph import Graph
+from rnnc.ir.interpret import model_output, run_float, run_integer
+from rnnc.ir.op import FloatOp
+from rnnc.ir.ops import FLOAT_OPS
+from rnnc.ir.types import Array
+from rnnc.passes import FLOAT_PASSES, integer_passes, run_passes
+from rnnc.scheduler.auto import Mode, schedule
+from rnnc.scheduler.plan import InputMode
+from rnnc.scheduler.simulate import simulate
+from rnnc.target import load_target
+from tests.random_models import models
+
+ARITHMETICS: tuple[Arithmetic, ...] = ("fast", "tflite")
+MODES: tuple[Mode, ...] = ("layer", "rows", "auto")
+SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
+
+
+def quiet(name: str, text: str) -> None:
+    """What passes say is not looked at here."""
+
+
+def ranges_of(model: ModelProto, samples: Samples) -> dict[str, tuple[float, float]]:
+    return {name: (item.low, item.high) for name, item in calibrate(model, samples, method="minmax").items()}
+
+
+def compiled(model: ModelProto, ranges: Mapping[str, tuple[float, float]], arithmetic: Arithmetic) -> Graph:
+    graph = import_model(model, FLOAT_OPS)
+    graph.arithmetic = arithmetic
+    run_passes(graph, (*FLOAT_PASSES, *integer_passes(ranges)), quiet)
+    return graph
+
+
+def device_inputs(graph: Graph, seed: int, runs: int = 2) -> dict[str, Array]:
+    rng = np.random.default_rng(seed)
+    return {
+        port.name: rng.integers(-128, 128, (runs, *port.value.type.shape)).astype(np.int8) for port in graph.inputs
+    }
+
+
+def interpreted(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Device outputs of one run of the whole-tensor interpreter."""
+    real = {}
+    for port in graph.inputs:
+        real[port.name] = model_output(port, inputs[port.name])
+    values = run_integer(graph, real)
+    return {port.name: values[port.value.name] for port in graph.outputs}
+
+
+def bundle_of(graph: Graph, mode: Mode, input_mode: InputMode, folder: Path) -> Bundle:
+    """C in ``folder``, without the report, which takes an Arm compiler."""
+    plan = schedule(graph, load_target(), mode, input_mode)
+    program = lower(graph, plan, "net")
+    for name, text in {**render(program), **runtime_files(program)}.items():
+        (folder / name).write_text(text)
+    return Bundle(folder, graph, plan, {"model": "net"})
+
+
+def assert_equal(expected: Mapping[str, Array], actual: Mapping[str, Array], what: str) -> None:
+    for name, array in expected.items():
+        np.testing.assert_array_equal(actual[name], array, err_msg=f"{what}, output {name}")
+
+
+@settings(max_examples=40, suppress_health_check=SLOW)
+@given(models(), st.sampled_from(ARITHMETICS), st.sampled_from(MODES), st.booleans(), st.integers(0, 99))
+def test_every_way_to_run_a_model_gives_the_same_bytes(
+    source: ModelProto, arithmetic: Arithmetic, mode: Mode, stream: bool, seed: int
+) -> None:
+    """The whole-tensor interpreter, the simulation of every schedule, and the C of one of them."""
+    note(onnx.printer.to_text(source))
+    model = prepare_model(source, "random")
+    ranges = ranges_of(model, generated_samples(input_specs(model), 3, 0))
+    graph = compiled(model, ranges, arithmetic)
+    inputs = device_inputs(graph, seed)
+    expected = [interpreted(graph, {k: v[run] for k, v in inputs.items()}) for run in range(2)]
+    can_stream = len(graph.inputs) == 1
+    input_modes: list[InputMode] = ["buffer", "stream"] if can_stream else ["buffer"]
+    for other, input_mode in itertools.product(MODES, input_modes):
+        plan = schedule(graph, load_target(), other, input_mode)
+        simulated = simulate(graph, plan, {k: v[0] for k, v in inputs.items()})
+        assert_equal(expected[0], simulated, f"simulation of {other}, {input_mode}")
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = bundle_of(graph, mode, "stream" if stream and can_stream else "buffer", Path(folder))
+        outputs = execute(bundle, inputs, "host").outputs
+    for run in range(2):
+        assert_equal(expected[run], {name: array[run] for name, array in outputs.items()}, f"host C, run {run}")
