@@ -156,7 +156,7 @@ class Conv2D(LinearOp):
 
     @property
     def depthwise(self) -> bool:
-        return self.group == self.weight.shape[0] and self.weight.shape[3] == 1
+        return self.weight.shape[0] == self.group and self.weight.shape[3] == 1
 
     @property
     def pointwise(self) -> bool:
@@ -271,7 +271,7 @@ def convolve_rows(
     rows: npt.NDArray[np.float64], weight: npt.NDArray[np.generic], op: Conv | Conv2D, pad: int
 ) -> npt.NDArray[np.float64]:
     """Accumulators [n, OW, O] of gathered rows [n, KH, W, C]; exact for integers (below 2^53 in float64)."""
-    n, kernel_h, width, channels = rows.shape
+    n, _, width, channels = rows.shape
     out_channels, _, kernel_w, depth = weight.shape
     stride, dilation, left, right = op.strides[1], op.dilations[1], op.pads[1], op.pads[3]
     out_width = output_extent(width, kernel_w, stride, dilation, left, right)
@@ -281,7 +281,8 @@ def convolve_rows(
     group = channels // depth
     if depth == 1 and out_channels == group:
         taps = np.moveaxis(weight[..., 0].astype(np.float64), 0, -1)
-        return np.einsum("nxijc,ijc->nxc", patches, taps)
+        summed: npt.NDArray[np.float64] = np.einsum("nxijc,ijc->nxc", patches, taps)
+        return summed
     per_group = out_channels // group
     parts = []
     for index in range(group):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -105,9 +106,16 @@ def clamp_range(low: float | None, high: float | None) -> tuple[float, float]:
     return (-np.inf if low is None else low, np.inf if high is None else high)
 
 
+class ClampFields(TypedDict):
+    """The fields that hold the real clamps of an operator."""
+
+    low: float | None
+    high: float | None
+
+
 def merge_clamp(
     low: float | None, high: float | None, then_low: float | None, then_high: float | None
-) -> dict[str, float | None]:
+) -> ClampFields:
     """Fields of a clamp to [low, high] followed by one to [then_low, then_high]."""
     first, second = clamp_range(low, high), clamp_range(then_low, then_high)
     bottom = min(max(first[0], second[0]), second[1])
@@ -150,7 +158,8 @@ def random_requant(rng: np.random.Generator, arithmetic: Arithmetic, channels: i
     low, high = -128, 127
     if rng.random() < 0.5:
         # wide enough for values between the clamps
-        low, high = ((-128, -32), (-63, 127), (-100, 99), (zero_point, 127))[int(rng.integers(4 if zero_point < 64 else 3))]
+        ranges = [(-128, -32), (-63, 127), (-100, 99), (min(zero_point, 63), 127)]
+        low, high = ranges[int(rng.integers(len(ranges)))]
     if arithmetic == "fast":
         return make_requant(arithmetic, real, bound, zero_point, low, high)
     pairs = [quantize_multiplier(float(v)) for v in real]
