@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 C_SOURCES = $(shell find runtime boards -name '*.[ch]' | sort)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint check format wheel clean
+.PHONY: help setup demo test bench lint check format wheel clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ demo: setup ## A photograph through RNNPool-Face-M4 in Python, host C and QEMU, 
 
 test: setup ## Run all tests
 	@$(BIN)/python -m pytest -n auto --dist worksteal
+
+bench: setup ## Measure networks of the zoo on the emulated Cortex-M4 into docs/benchmarks.md
+	@$(BIN)/python scripts/benchmark.py --into docs/benchmarks.md
 
 lint: setup ## Run the linters, the type checker and the format checks
 	$(BIN)/ruff check .

@@ -15,6 +15,4 @@ class PackageData(BuildHookInterface):  # type: ignore[type-arg]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if version == "standard":
-            build_data["force_include"].update(
-                {"runtime": "rnnc/_data/runtime", "boards": "rnnc/_data/boards"}
-            )
+            build_data["force_include"].update({"runtime": "rnnc/_data/runtime", "boards": "rnnc/_data/boards"})

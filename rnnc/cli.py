@@ -27,7 +27,7 @@ OUT = click.argument("out", type=click.Path(path_type=Path))
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts instead of text.")
 
 
-class Size(click.ParamType):
+class Size(click.ParamType):  # type: ignore[type-arg]
     """A size in bytes: 65536, 64KiB, 1MiB, 48kB."""
 
     name = "SIZE"
@@ -77,7 +77,13 @@ def cli() -> None:
 )
 @click.option("--ram", type=Size(), help="Most RAM the model may need, e.g. 64KiB.")
 @click.option("--flash", type=Size(), help="Most flash the model may need, e.g. 1MiB.")
-@click.option("--schedule", type=click.Choice(["auto", "layer", "rows", "patches"]), default="auto", show_default=True, help="Order of execution.")
+@click.option(
+    "--schedule",
+    type=click.Choice(["auto", "layer", "rows", "patches"]),
+    default="auto",
+    show_default=True,
+    help="Order of execution.",
+)
 @click.option(
     "--input-mode",
     type=click.Choice(["buffer", "stream"]),

@@ -133,13 +133,9 @@ def _samples(model: Model, options: Options, result: Compilation) -> Samples:
     return generated_samples(specs, GENERATED_SAMPLES, SEED)
 
 
-def _ranges(
-    model: Model, samples: Samples, options: Options, progress: Progress
-) -> Mapping[str, tuple[float, float]]:
+def _ranges(model: Model, samples: Samples, options: Options, progress: Progress) -> Mapping[str, tuple[float, float]]:
     total = calibration_runs(len(samples), options.method)
-    found = calibrate(
-        model, samples, method=options.method, progress=lambda done: progress("calibrating", done, total)
-    )
+    found = calibrate(model, samples, method=options.method, progress=lambda done: progress("calibrating", done, total))
     return {name: (item.low, item.high) for name, item in found.items()}
 
 
@@ -161,7 +157,7 @@ def _check_budgets(options: Options, target: Target, plan: Plan, report: Mapping
         raise BudgetError(
             f"the model needs {ram:,} bytes of RAM, {ram - options.ram:,} more than --ram allows",
             where=f"step {plan.peak_step}, where {', '.join(plan.peak_buffers[:4])} are live",
-            why=f"arena {plan.arena:,}, stack {report['ram']['stack'] or 'unknown'}, static {report['ram']['static']:,}",
+            why=f"arena {plan.arena:,}, stack {report['ram']['stack']}, static {report['ram']['static']:,}",
             remedy="try --schedule auto, --input-mode stream, or a smaller input",
         )
     limit = options.flash if options.flash is not None else target.flash_size

@@ -134,15 +134,11 @@ def read_board(path: Path) -> Board:
     try:
         table = _Table(tomllib.loads(path.read_text(encoding="utf-8")), path)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise CompileError(
-            "cannot read the description of the board", where=str(path), why=str(error)
-        ) from error
+        raise CompileError("cannot read the description of the board", where=str(path), why=str(error)) from error
     folder = path.parent
     runner = table.get("runner", str)
     if runner not in RUNNERS:
-        raise CompileError(
-            f"unknown runner '{runner}'", where=str(path), remedy=f"one of {', '.join(RUNNERS)}"
-        )
+        raise CompileError(f"unknown runner '{runner}'", where=str(path), remedy=f"one of {', '.join(RUNNERS)}")
     flash = table.optional("flash", dict)
     banks = table.optional("banks", list) or []
     script = table.optional("linker_script", str)

@@ -43,8 +43,7 @@ def crops(image: Image.Image) -> list[Image.Image]:
     width, height = image.size
     margins = [i / (3 * CROPS) for i in range(CROPS)]
     views = [
-        image.crop((int(width * m), int(height * m / 2), int(width * (1 - m)), int(height * (1 - m))))
-        for m in margins
+        image.crop((int(width * m), int(height * m / 2), int(width * (1 - m)), int(height * (1 - m)))) for m in margins
     ]
     return views + [ImageOps.mirror(view) for view in views]
 

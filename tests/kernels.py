@@ -257,7 +257,9 @@ def run_cases(cases: Sequence[Case], place: Place, arithmetic: Arithmetic, extra
         log = done.stdout + done.stderr
         failure = "" if done.returncode == 0 else f"the program ended in {last_lines(log)}"
         data = (work / "output.bin").read_bytes()
-    return Run([list(results_of(case, data, start)) for case, start in zip(cases, offsets(cases), strict=True)], failure)
+    return Run(
+        [list(results_of(case, data, start)) for case, start in zip(cases, offsets(cases), strict=True)], failure
+    )
 
 
 def command(program: Path, place: Place) -> list[str | Path]:

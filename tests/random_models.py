@@ -43,6 +43,8 @@ class Sketch:
     nodes: list[NodeProto] = field(default_factory=list)
     constants: list[TensorProto] = field(default_factory=list)
     tensors: list[Tensor] = field(default_factory=list)
+    views: set[str] = field(default_factory=set)
+    """Values that are an input, perhaps transposed."""
 
     def integer(self, low: int, high: int) -> int:
         return int(self.draw(st.integers(low, high)))
@@ -79,6 +81,7 @@ class Sketch:
             self.add("Transpose", [name], (c, h, w), perm=[0, 3, 1, 2])
         else:
             self.tensors.append(Tensor(name, (c, h, w)))
+        self.views.add(self.tensors[-1].name)
 
     def axis(self, size: int, dilated: bool) -> tuple[int, int, int, int, int, int]:
         """Kernel, stride, dilation, pads and output size along one axis of ``size`` pixels."""
@@ -215,11 +218,14 @@ class Sketch:
         """A vector: pooled or flattened, then perhaps a dense layer and softmax; returns its name and shape."""
         x = self.pick()
         if self.flag():
-            x = self.add(self.draw(st.sampled_from(["GlobalAveragePool", "GlobalMaxPool"])), [x.name], (x.shape[0], 1, 1))
+            x = self.add(
+                self.draw(st.sampled_from(["GlobalAveragePool", "GlobalMaxPool"])), [x.name], (x.shape[0], 1, 1)
+            )
         features = int(np.prod(x.shape))
         flat = f"t{len(self.nodes)}"
         self.nodes.append(helper.make_node("Flatten", [x.name], [flat], name=f"flatten{flat}", axis=1))
-        if self.flag():
+        # without a dense layer behind it, flattening more than one pixel would move numbers, which is refused
+        if x.shape[1:] != (1, 1) or self.flag():
             units = self.integer(1, 6)
             dense = f"t{len(self.nodes)}"
             tables = [self.normal(units, features, deviation=features**-0.5), self.normal(units)]
@@ -273,7 +279,7 @@ def models(draw: Draw, most_steps: int = 8) -> ModelProto:
 
 def finished(sketch: Sketch, outputs: Mapping[str, tuple[int, ...]]) -> ModelProto:
     """The model of what ``outputs``, with their shapes, depend on; one that is an input gets a Relu between."""
-    given = {entry.name for entry in sketch.inputs}
+    given = sketch.views
     results: dict[str, tuple[int, ...]] = {}
     for name, shape in outputs.items():
         if name in given:

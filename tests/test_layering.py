@@ -99,9 +99,7 @@ LIBRARIES = (
         ("frontend",),
         "it is the float reference for calibration; the compiler never runs models",
     ),
-    Library(
-        "networkx", ("scheduler",), "the IR has its own, typed graph; only the search uses graph algorithms"
-    ),
+    Library("networkx", ("scheduler",), "the IR has its own, typed graph; only the search uses graph algorithms"),
     Library("jinja2", ("codegen.render",), "templates decide nothing, so one place may fill them in"),
     Library("click", ("cli",), "the library must be usable without a command line"),
     Library("torch", ("torch",), "PyTorch is an optional extra"),
@@ -164,21 +162,15 @@ def habit_faults(module: str, tree: ast.Module) -> list[str]:
     faults = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Assert):
-            faults.append(
-                f"rnnc.{module}:{node.lineno} has an assert, which vanishes under python -O: raise instead"
-            )
+            faults.append(f"rnnc.{module}:{node.lineno} has an assert, which vanishes under python -O: raise instead")
         elif isinstance(node, ast.ImportFrom) and node.level:
-            faults.append(
-                f"rnnc.{module}:{node.lineno} has a relative import, which hides its layer: name it in full"
-            )
+            faults.append(f"rnnc.{module}:{node.lineno} has a relative import, which hides its layer: name it in full")
         elif (
             isinstance(node, ast.keyword)
             and node.arg == "allow_pickle"
             and not (isinstance(node.value, ast.Constant) and node.value.value is False)
         ):
-            faults.append(
-                f"rnnc.{module}:{node.lineno} sets allow_pickle: unpickling runs code from the file"
-            )
+            faults.append(f"rnnc.{module}:{node.lineno} sets allow_pickle: unpickling runs code from the file")
     return faults
 
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
-import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from onnx import ModelProto
@@ -25,8 +23,7 @@ from rnnc.frontend.load import prepare_model
 from rnnc.frontend.samples import Samples, generated_samples, input_specs
 from rnnc.ir.fixedpoint import Arithmetic
 from rnnc.ir.graph import Graph
-from rnnc.ir.interpret import model_output, run_float, run_integer
-from rnnc.ir.op import FloatOp
+from rnnc.ir.interpret import model_output, run_integer
 from rnnc.ir.ops import FLOAT_OPS
 from rnnc.ir.types import Array
 from rnnc.passes import FLOAT_PASSES, integer_passes, run_passes
@@ -58,9 +55,7 @@ def compiled(model: ModelProto, ranges: Mapping[str, tuple[float, float]], arith
 
 def device_inputs(graph: Graph, seed: int, runs: int = 2) -> dict[str, Array]:
     rng = np.random.default_rng(seed)
-    return {
-        port.name: rng.integers(-128, 128, (runs, *port.value.type.shape)).astype(np.int8) for port in graph.inputs
-    }
+    return {port.name: rng.integers(-128, 128, (runs, *port.value.type.shape)).astype(np.int8) for port in graph.inputs}
 
 
 def interpreted(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:

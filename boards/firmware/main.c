@@ -67,8 +67,7 @@ NOINLINE void rnnc_trace_row(unsigned op, unsigned row, const void *data, size_t
     for (unsigned i = 0; i < 4; ++i) {
         head[4 + i] = (uint8_t)(bytes >> (8 * i));
     }
-    if (board_write(trace_file, head, sizeof head) != 0 ||
-        board_write(trace_file, data, bytes) != 0) {
+    if (board_write(trace_file, head, sizeof head) != 0 || board_write(trace_file, data, bytes) != 0) {
         board_puts("rnnc: error: cannot write trace.bin\n");
         (void)board_close(trace_file);
         trace_file = BOARD_NO_FILE;
@@ -138,8 +137,7 @@ static size_t read_noise(source *from, uint8_t *to, size_t size) {
 }
 
 static size_t read_bytes(source *from, uint8_t *to, size_t size) {
-    return from->file == BOARD_NO_FILE ? read_noise(from, to, size)
-                                       : board_read(from->file, to, size);
+    return from->file == BOARD_NO_FILE ? read_noise(from, to, size) : board_read(from->file, to, size);
 }
 
 static int read_row(source *from, const rnnc_port *port, unsigned row) {

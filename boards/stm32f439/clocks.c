@@ -62,8 +62,7 @@ static int switch_to_pll(void) {
 
 uint32_t clocks_init(void) {
     RCC_APB1ENR |= RCC_APB1ENR_PWR;
-    (void)
-        RCC_APB1ENR; /* the enabled clock needs two cycles before the first access: errata ES0206 */
+    (void)RCC_APB1ENR; /* the enabled clock needs two cycles before the first access: errata ES0206 */
     PWR_CR |= PWR_CR_VOS_SCALE1;
     if (!start_pll(start_hse()) || !prepare_flash()) {
         return HSI_HZ;

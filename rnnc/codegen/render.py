@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import jinja2
@@ -65,27 +66,31 @@ def render(program: CProgram) -> dict[str, str]:
 def runtime_files(program: CProgram) -> dict[str, str]:
     """The runtime sources and headers that the program needs, by the name they get in the bundle."""
     root = runtime_dir()
-    files = {header.name: header.read_text() for header in sorted((root / "include").glob("*.h"))}
-    wanted = set(program.headers) | {"rnnc.h", "rnnc_requant.h"}
-    result = {name: text for name, text in files.items() if name in closure(wanted, files)}
-    result.pop("rnnc_config.h", None)
+    sources: dict[str, str] = {}
     for stem in program.runtime:
         for source in sorted((root / "src").glob(f"{stem}.c")):
-            result[f"rnnc_{source.name}"] = source.read_text()
+            sources[f"rnnc_{source.name}"] = source.read_text()
         for source in sorted((root / "src" / "dsp").glob(f"{stem}*.c")):
-            result[f"rnnc_{source.stem}_dsp.c"] = source.read_text()
-    return result
+            sources[f"rnnc_{source.stem}_dsp.c"] = source.read_text()
+    headers = {header.name: header.read_text() for header in (root / "include").glob("*.h")}
+    # the template writes the bundle's own
+    del headers["rnnc_config.h"]
+    wanted = closure({*program.headers, *included(sources.values())}, headers)
+    return {name: headers[name] for name in sorted(wanted & headers.keys())} | sources
 
 
-def closure(wanted: set[str], files: dict[str, str]) -> set[str]:
+def included(texts: Iterable[str]) -> set[str]:
+    """The headers that C files name."""
+    return {name for text in texts for name in re.findall(r'#include "(\w+\.h)"', text)}
+
+
+def closure(wanted: set[str], headers: Mapping[str, str]) -> set[str]:
     """Header names with everything that they include, directly or not."""
     found: set[str] = set()
-    todo = list(wanted)
+    todo = wanted
     while todo:
-        name = todo.pop()
-        if name not in found:
-            found.add(name)
-            todo += re.findall(r'#include "(\w+\.h)"', files.get(name, ""))
+        found |= todo
+        todo = included(headers.get(name, "") for name in todo) - found
     return found
 
 

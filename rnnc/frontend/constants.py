@@ -85,7 +85,8 @@ class Constants:
             output.type.tensor_type.elem_type = TensorProto.FLOAT
         graph = helper.make_graph([node], "constant", inputs, outputs)
         evaluator = ReferenceEvaluator(helper.make_model(graph, opset_imports=self._imports))
-        results: Sequence[Array] = evaluator.run(None, feeds)  # type: ignore[assignment]
+        with np.errstate(all="ignore"):  # whoever reads the constant refuses infinities
+            results: Sequence[Array] = evaluator.run(None, feeds)  # type: ignore[assignment]
         return results
 
     def _grows_too_large(self, node: NodeProto) -> bool:
@@ -100,7 +101,7 @@ class Constants:
         if len(node.input) > 2 and node.input[2]:
             stored = stored - _along(self._arrays[node.input[2]].astype(np.int64), axis, stored.ndim)
         scale = self._arrays[node.input[1]]
-        with np.errstate(over="ignore", invalid="ignore"):  # who reads the constant refuses infinities
+        with np.errstate(all="ignore"):
             values = stored.astype(np.float32) * _along(scale.astype(np.float32), axis, stored.ndim)
         return Const(values, stored, scale.astype(np.float64).ravel(), axis if scale.size > 1 else 0)
 

@@ -30,7 +30,7 @@ def high_multiply(a: Int64Array, b: Int64Array) -> Int64Array:
 
 
 def doubling_high_multiply(a: Int64Array, b: Int64Array) -> Int64Array:
-    """gemmlowp's SaturatingRoundingDoublingHighMul; rounds half away from zero."""
+    """gemmlowp's SaturatingRoundingDoublingHighMul; rounds half up."""
     product = a * b
     nudge = np.where(product >= 0, 1 << 30, 1 - (1 << 30))
     total = product + nudge
@@ -95,8 +95,9 @@ class Requant:
         if self.arithmetic == "fast":
             return self.apply(acc)
         right = 31 - self.shifts.astype(np.int64)
-        scaled = (acc * self.multipliers.astype(np.int64) + (np.int64(1) << (right - 1))) >> right
-        return np.clip(scaled + self.zero_point, self.low, self.high)
+        scaled: Int64Array = (acc * self.multipliers.astype(np.int64) + (np.int64(1) << (right - 1))) >> right
+        result: Int64Array = np.clip(scaled + self.zero_point, self.low, self.high)
+        return result
 
 
 def make_requant(

@@ -30,9 +30,7 @@ FLOAT_PASSES: tuple[Pass, ...] = (
 )
 
 
-def integer_passes(
-    ranges: Mapping[str, Range], samples: Iterable[Mapping[str, Array]] = ()
-) -> tuple[Pass, ...]:
+def integer_passes(ranges: Mapping[str, Range], samples: Iterable[Mapping[str, Array]] = ()) -> tuple[Pass, ...]:
     """The rest of the pipeline; ``ranges`` by value name and calibration ``samples`` for what the model has not
     quantised itself."""
     return (

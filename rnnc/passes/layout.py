@@ -195,9 +195,11 @@ def _default_layout(shape: Shape) -> Layout:
 
 
 def _wanted(root: Value, users: Mapping[Value, Sequence[Node]]) -> Layout | None:
-    """The layout in which the first reader of ``root`` takes it as it is, looking through views."""
+    """The layout in which the first reader of ``root`` takes it as it is, looking through views; where only Concat,
+    Slice or Pad ever read it, channels first as they see it."""
     shape = root.type.shape
     pending = [(root, np.arange(root.type.elements))]
+    fallback: Layout | None = None
     while pending:
         value, index = pending.pop(0)
         for user in users[value]:
@@ -208,14 +210,22 @@ def _wanted(root: Value, users: Mapping[Value, Sequence[Node]]) -> Layout | None
                 if user.output.type.shape == value.type.shape:
                     pending.append((user.output, index))
             elif isinstance(user.op, AxisOp):
-                found = _wanted_beyond(user, users) if np.array_equal(index, np.arange(index.size)) else None
-                if found and value.type.shape == shape:
-                    return found, tuple(shape[axis] for axis in found)
+                found = _wanted_beyond(user, users)
+                if found and (layout := _along(found, shape, value.type.shape, index)):
+                    return layout
+                if len(value.type.shape) == 3:
+                    fallback = fallback or _along((1, 2, 0), shape, value.type.shape, index)
             elif not isinstance(user.op, Dense):
                 axes = _transposition(shape, index)
                 if axes is not None:
                     return axes, value.type.shape
-    return None
+    return fallback
+
+
+def _along(order: tuple[int, ...], shape: Shape, view: Shape, index: Index) -> Layout | None:
+    """The layout of a root of ``shape`` that brings the axes of its view (of shape ``view``) into ``order``."""
+    axes = _transposition(shape, index.reshape(view).transpose(order).ravel())
+    return None if axes is None else (axes, tuple(view[axis] for axis in order))
 
 
 def _wanted_beyond(node: Node, users: Mapping[Value, Sequence[Node]]) -> tuple[int, ...] | None:

@@ -114,9 +114,7 @@ def _round(node: Node, moments: _Moments) -> None:
     node.op = replace(op, weight=weight, bias=Const(bias.astype(np.float32)))  # type: ignore[type-var]
 
 
-def _compensated(
-    weight: Float64Array, steps: Float64Array, covariance: Float64Array
-) -> npt.NDArray[np.int64]:
+def _compensated(weight: Float64Array, steps: Float64Array, covariance: Float64Array) -> npt.NDArray[np.int64]:
     """Integers [O, K] for weights [O, K] of steps [O], rounded input by input."""
     variance = np.diag(covariance)
     damping = DAMPING * max(float(variance.mean()), 1e-12)

@@ -109,9 +109,7 @@ def _over_budget(
     """What needs how much, at which node, and which options would lower it."""
     sizes = {buffer.name: buffer.size for buffer in plan.buffers}
     largest = ", ".join(f"{name} {sizes[name]}" for name in plan.peak_buffers[:5])
-    room = " + ".join(
-        f"{capacity} in {bank.name}" for bank, capacity in zip(target.banks, capacities, strict=True)
-    )
+    room = " + ".join(f"{capacity} in {bank.name}" for bank, capacity in zip(target.banks, capacities, strict=True))
     limit = f"{ram} bytes were asked for" if ram is not None and plan.arena > ram else f"there are {room}"
     why = f"most is in use at step {plan.peak_step} of {plan.jobs}: {plan.live_peak} bytes, in {largest}"
     if not _fits(plan, capacities) and plan.arena <= sum(capacities):

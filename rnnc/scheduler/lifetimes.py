@@ -77,9 +77,7 @@ def blocks(
     """
     tasks = _steps_of_tasks(execution)
     lives = _row_lives(network, execution, tasks, held, values)
-    result = [
-        _value_block(network, lives, group, full_rings) for group in _groups(network, lives, tasks, held)
-    ]
+    result = [_value_block(network, lives, group, full_rings) for group in _groups(network, lives, tasks, held)]
     result += _private_blocks(network, tasks)
     return result
 
@@ -96,9 +94,7 @@ def _steps_of_tasks(execution: Execution) -> dict[int, Steps]:
     """The step of each job, by task, for the tasks that run."""
     order = np.argsort(execution.task, kind="stable")
     starts = np.flatnonzero(np.diff(execution.task[order], prepend=-1))
-    return {
-        int(execution.task[group[0]]): group for group in np.split(order, starts[1:]) if len(group)
-    }
+    return {int(execution.task[group[0]]): group for group in np.split(order, starts[1:]) if len(group)}
 
 
 def _row_lives(
@@ -173,9 +169,7 @@ def _overwritable(network: Network, index: int, lives: dict[int, Rows]) -> Itera
     for position in task.op.in_place:
         value = task.inputs[position]
         kind = network.values[value].type
-        row_by_row = all(
-            (w.rows, w.stride, w.pad) == (1, 1, 0) for w in task.windows if task.inputs[w.input] == value
-        )
+        row_by_row = all((w.rows, w.stride, w.pad) == (1, 1, 0) for w in task.windows if task.inputs[w.input] == value)
         if value not in lives or not row_by_row or task.accumulates:
             continue
         if (kind.height, kind.row_bytes) != (output.height, output.row_bytes):
@@ -193,9 +187,7 @@ def _join(group: _Group, output: int, out: _Group, whole: bool) -> _Group:
 
 def _value_block(network: Network, lives: dict[int, Rows], group: _Group, full_rings: bool) -> Block:
     row_bytes = network.values[group.values[0]].type.row_bytes
-    members = tuple(
-        _value_buffer(network, value, lives[value], group, row_bytes) for value in group.values
-    )
+    members = tuple(_value_buffer(network, value, lives[value], group, row_bytes) for value in group.values)
     first = min(member.first_step for member in members)
     last = max(member.last_step for member in members)
     size = group.slots * row_bytes

@@ -195,9 +195,7 @@ def _anneal(parts: Sequence[Block], matrix: Matrix, bound: int, start: Solution)
     return best
 
 
-def _changed(
-    parts: Sequence[Block], matrix: Matrix, current: Solution, chance: random.Random
-) -> list[int]:
+def _changed(parts: Sequence[Block], matrix: Matrix, current: Solution, chance: random.Random) -> list[int]:
     order, offset, peak = current
     changed = list(order)
     if chance.random() < 0.5:

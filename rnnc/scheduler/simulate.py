@@ -21,9 +21,7 @@ Trace = Callable[[int, int, bytes], None]
 numbered through the stages in order, as in the generated table."""
 
 
-def simulate(
-    graph: Graph, plan: Plan, inputs: Mapping[str, Array], trace: Trace | None = None
-) -> dict[str, Array]:
+def simulate(graph: Graph, plan: Plan, inputs: Mapping[str, Array], trace: Trace | None = None) -> dict[str, Array]:
     """Run one inference.
 
     ``inputs`` and the result hold, by port name, arrays in the type and (height, width, channels) order of the

@@ -238,9 +238,7 @@ def _workplace(build_dir: Path) -> Iterator[Path]:
         build_dir.mkdir(parents=True, exist_ok=True)
         work = tempfile.TemporaryDirectory(dir=build_dir, prefix=".build-")
     except OSError as error:
-        raise CompileError(
-            "cannot write to the build folder", where=str(build_dir), why=str(error)
-        ) from error
+        raise CompileError("cannot write to the build folder", where=str(build_dir), why=str(error)) from error
     with work as name:
         yield Path(name)
 

@@ -56,9 +56,7 @@ def _cached() -> Path:
 
 def is_complete(folder: Path) -> bool:
     """Whether a folder holds the headers and every file of SOURCES."""
-    return (folder / "Include" / "arm_math.h").is_file() and all(
-        (folder / name).is_file() for name in SOURCES
-    )
+    return (folder / "Include" / "arm_math.h").is_file() and all((folder / name).is_file() for name in SOURCES)
 
 
 def locate() -> Path | None:
@@ -103,9 +101,7 @@ def fetch() -> Path:
     except OSError as error:
         found = locate()  # another process may have been quicker
         if found is None:
-            raise CompileError(
-                "cannot keep the CMSIS-DSP sources", where=str(cache), why=str(error)
-            ) from error
+            raise CompileError("cannot keep the CMSIS-DSP sources", where=str(cache), why=str(error)) from error
     return _cached()
 
 

@@ -85,9 +85,7 @@ class ObjectBuilder:
             command += ["-isystem", folder]
         done = run_tool([*command, "-c", unit.source, "-o", target])
         if done.returncode != 0:
-            raise CompileError(
-                "the C compiler refused a file", where=str(unit.source), why=first_lines(done.stderr)
-            )
+            raise CompileError("the C compiler refused a file", where=str(unit.source), why=first_lines(done.stderr))
         _store(target, cached)
         return target
 

@@ -28,9 +28,7 @@ _RELEASE = "mww 0xE000EDF0 0xA05F0000"
 
 def _config(board: Board) -> Path:
     if board.openocd_config is None:
-        raise CompileError(
-            f"the board '{board.name}' cannot be flashed", why="it has no OpenOCD configuration"
-        )
+        raise CompileError(f"the board '{board.name}' cannot be flashed", why="it has no OpenOCD configuration")
     return board.openocd_config
 
 
@@ -50,9 +48,7 @@ def flash(elf: Path, board: Board) -> None:
     """
     config = _config(board)
     if not elf.is_file():
-        raise CompileError(
-            "there is no image to flash", where=str(elf), remedy=f"rnnc build --board {board.name}"
-        )
+        raise CompileError("there is no image to flash", where=str(elf), remedy=f"rnnc build --board {board.name}")
     program = f"program {{{elf.resolve()}}} verify"
     commands = ["-c", program, "-c", "reset halt", "-c", _RELEASE, "-c", "shutdown"]
     done = run_tool([find_tool("openocd"), "-f", config, *commands], timeout=_FLASH_SECONDS)
@@ -63,9 +59,7 @@ def flash(elf: Path, board: Board) -> None:
 def flash_error(log: str, board: Board) -> CompileError:
     """What OpenOCD's messages mean."""
     if _MISMATCH.search(log):
-        return VerificationError(
-            "the flash does not hold what was written", where=board.name, why=_errors(log)
-        )
+        return VerificationError("the flash does not hold what was written", where=board.name, why=_errors(log))
     if _NO_ACCESS.search(log):
         return CompileError(
             "the debug probe may not be used by this user",

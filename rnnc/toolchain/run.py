@@ -82,9 +82,7 @@ def run_image(
         _check_guest(done.returncode, log, board)
         trace_file = folder / "trace.bin"
         if trace and not trace_file.exists():
-            raise CompileError(
-                "the image wrote no trace", where=image.elf.name, remedy="build it with trace=True"
-            )
+            raise CompileError("the image wrote no trace", where=image.elf.name, remedy="build it with trace=True")
         output_file = folder / "output.bin"
         return _result(
             log,
@@ -114,9 +112,7 @@ def _check_guest(returncode: int, log: str, board: Board) -> None:
     if error:
         raise CompileError(f"the program reported: {error[1]}", where=board.name)
     if returncode != 0:
-        raise CompileError(
-            f"the program ended with code {returncode}", where=board.name, why=first_lines(log) or None
-        )
+        raise CompileError(f"the program ended with code {returncode}", where=board.name, why=first_lines(log) or None)
 
 
 def _result(log: str, outputs: bytes, trace: bytes, self_test: bool, board: Board) -> RunResult:
@@ -125,9 +121,7 @@ def _result(log: str, outputs: bytes, trace: bytes, self_test: bool, board: Boar
     if self_test:
         found = _SELF_TEST.search(log)
         if found is None:
-            raise CompileError(
-                "the self-test printed no result", where=board.name, why=first_lines(log) or None
-            )
+            raise CompileError("the self-test printed no result", where=board.name, why=first_lines(log) or None)
         return RunResult(b"", (int(found[1]),), used, trace, int(found[2], 16), log)
     cycles = tuple(int(figure) for figure in _RUN.findall(log))
     done = _DONE.search(log)

@@ -73,9 +73,7 @@ class CallGraph:
             return known[at]
         if at in callers:
             cycle = [self.names[address] for address in (*callers[callers.index(at) :], at)]
-            raise CompileError(
-                "the stack has no bound", where=cycle[0], why=f"recursion: {' -> '.join(cycle)}"
-            )
+            raise CompileError("the stack has no bound", where=cycle[0], why=f"recursion: {' -> '.join(cycle)}")
         frame = self.frames[at]
         if frame is None:
             raise CompileError(

@@ -37,9 +37,7 @@ def find_tool(tool: str) -> str:
         if path:
             return path
     what = "no C compiler was found" if tool == "cc" else f"the program '{tool}' was not found"
-    raise CompileError(
-        what, where="PATH", remedy=f"{install_hint(tool)}; `rnnc doctor` lists all that is needed"
-    )
+    raise CompileError(what, where="PATH", remedy=f"{install_hint(tool)}; `rnnc doctor` lists all that is needed")
 
 
 def has_tool(tool: str) -> bool:

@@ -44,8 +44,7 @@ class Window:
 
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
         height, width = (
-            (size[i] + self.pads[i] + self.pads[i + 2] - self.kernel[i]) // self.strides[i] + 1
-            for i in (0, 1)
+            (size[i] + self.pads[i] + self.pads[i + 2] - self.kernel[i]) // self.strides[i] + 1 for i in (0, 1)
         )
         return height, width
 
@@ -58,9 +57,7 @@ def centred(kernel: int, stride: int = 1) -> Window:
 
 def same(size: tuple[int, int], kernel: tuple[int, int], strides: tuple[int, int] = (1, 1)) -> Window:
     """TensorFlow's SAME: ceil(size / stride) outputs, an odd pixel of padding at the bottom or right."""
-    height, width = (
-        max((-(-n // s) - 1) * s + k - n, 0) for n, k, s in zip(size, kernel, strides, strict=True)
-    )
+    height, width = (max((-(-n // s) - 1) * s + k - n, 0) for n, k, s in zip(size, kernel, strides, strict=True))
     return Window(kernel, strides, (height // 2, width // 2, height - height // 2, width - width // 2))
 
 
@@ -144,14 +141,10 @@ class Network:
             "var": self._rng.uniform(0.7, 1.4, n),
         }
         inputs = [self.constant(f"{name}.{key}", value) for key, value in parameters.items()]
-        self._nodes.append(
-            helper.make_node("BatchNormalization", [x.name, *inputs], [name], name=name, epsilon=1e-5)
-        )
+        self._nodes.append(helper.make_node("BatchNormalization", [x.name, *inputs], [name], name=name, epsilon=1e-5))
         return Tensor(name, x.shape)
 
-    def conv_bn(
-        self, x: Tensor, channels: int, window: Window, *, groups: int = 1, activation: str = "Relu"
-    ) -> Tensor:
+    def conv_bn(self, x: Tensor, channels: int, window: Window, *, groups: int = 1, activation: str = "Relu") -> Tensor:
         """Convolution without bias, BatchNormalization, and "Relu", "Relu6" or "" for none."""
         gain = 2.0 if activation else 1.0
         x = self.batch_norm(self.conv(x, channels, window, groups=groups, bias=False, gain=gain))
@@ -161,9 +154,7 @@ class Network:
 
     def relu6(self, x: Tensor) -> Tensor:
         name = self._next("clip")
-        bounds = [
-            self.constant(f"{name}.{key}", np.array(value)) for key, value in (("min", 0.0), ("max", 6.0))
-        ]
+        bounds = [self.constant(f"{name}.{key}", np.array(value)) for key, value in (("min", 0.0), ("max", 6.0))]
         self._nodes.append(helper.make_node("Clip", [x.name, *bounds], [name], name=name))
         return Tensor(name, x.shape)
 
@@ -216,9 +207,7 @@ class Network:
         """A node that has values as its only inputs; ``shape`` is its output's."""
         return self.node_with(op_type, [x.name for x in inputs], shape, **attributes)
 
-    def node_with(
-        self, op_type: str, inputs: Sequence[str], shape: Sequence[int], **attributes: Any
-    ) -> Tensor:
+    def node_with(self, op_type: str, inputs: Sequence[str], shape: Sequence[int], **attributes: Any) -> Tensor:
         """The same with input names, constants among them."""
         name = self._next(op_type.lower())
         self._nodes.append(helper.make_node(op_type, list(inputs), [name], name=name, **attributes))

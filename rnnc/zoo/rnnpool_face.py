@@ -59,9 +59,7 @@ def _repeat_edge(net: Network, x: Tensor) -> Tensor:
 def _l2_norm(net: Network, x: Tensor, scale: float) -> Tensor:
     """Every pixel's channels scaled to length 1, then by a factor per channel (S3FD's L2Norm)."""
     unit = net.node("LpNormalization", [x], x.shape, axis=1, p=2)
-    factors = net.constant(
-        f"{unit.name}.scale", np.linspace(0.9, 1.1, x.channels).reshape(1, -1, 1, 1) * scale
-    )
+    factors = net.constant(f"{unit.name}.scale", np.linspace(0.9, 1.1, x.channels).reshape(1, -1, 1, 1) * scale)
     return net.node_with("Mul", [unit.name, factors], x.shape)
 
 

@@ -196,9 +196,7 @@ def save(path: Path, **arrays: npt.NDArray[Any]) -> Path:
     ids=["symbolic", "one", "explicit", "no-batch", "scalars"],
 )
 @pytest.mark.parametrize("key", ["image", "x"])
-def test_samples_lie_on_the_first_axis(
-    tmp_path: Path, spec: InputSpec, shape: tuple[int, ...], key: str
-) -> None:
+def test_samples_lie_on_the_first_axis(tmp_path: Path, spec: InputSpec, shape: tuple[int, ...], key: str) -> None:
     array = np.random.default_rng(0).normal(size=shape)
     y = np.zeros(3)
     loaded = load_samples(save(tmp_path / "x.npz", **{key: array, "y": y}), [spec])

@@ -156,9 +156,7 @@ def test_two_different_nodes_in_one_model(opset: int) -> None:
     rng = np.random.default_rng(7)
     first = (random_cell(rng, 2, 3), random_cell(rng, 3, 2))
     second = (random_cell(rng, 8, 4), random_cell(rng, 4, 5))
-    node1, parameters1 = node_and_parameters(
-        "X", "T", first, kernel_shape=(4, 5), strides=(2, 1), pads=(0, 1, 0, 1)
-    )
+    node1, parameters1 = node_and_parameters("X", "T", first, kernel_shape=(4, 5), strides=(2, 1), pads=(0, 1, 0, 1))
     node2, parameters2 = node_and_parameters(
         "T", "Y", second, kernel_shape=(2, 3), strides=(1, 2), gate_activation="QuantSigmoid"
     )
@@ -177,9 +175,7 @@ def test_absent_s_means_one_and_zero(given: tuple[bool, bool]) -> None:
     node, parameters = node_and_parameters("X", "Y", cells, kernel_shape=(3, 3), strides=(2, 2))
     x = rng.normal(size=(1, 2, 7, 7))
     expected = rnnpool_reference(x, cells, (3, 3), (2, 2), (0, 0, 0, 0), "Sigmoid", "Tanh")
-    np.testing.assert_allclose(
-        run(attach_rnnpool(rnnpool_model([node], parameters, 2)), x), expected, atol=1e-5
-    )
+    np.testing.assert_allclose(run(attach_rnnpool(rnnpool_model([node], parameters, 2)), x), expected, atol=1e-5)
 
 
 def test_left_out_attributes_have_their_defaults() -> None:
@@ -191,9 +187,7 @@ def test_left_out_attributes_have_their_defaults() -> None:
     node.attribute.extend(kept)
     x = rng.normal(size=(1, 1, 4, 5))
     expected = rnnpool_reference(x, cells, (2, 3), (1, 1), (0, 0, 0, 0), "Sigmoid", "Tanh")
-    np.testing.assert_allclose(
-        run(attach_rnnpool(rnnpool_model([node], parameters, 1)), x), expected, atol=1e-5
-    )
+    np.testing.assert_allclose(run(attach_rnnpool(rnnpool_model([node], parameters, 1)), x), expected, atol=1e-5)
 
 
 def test_attaching_changes_only_what_lacks_something() -> None:
@@ -235,8 +229,6 @@ def test_unsupported_choices_are_named(attribute: str, value: str, supported: st
 
 
 def test_an_opset_that_is_too_old_is_refused() -> None:
-    node = make_rnnpool_node(
-        ["X", "w1", "r1", "b1", "w2", "r2", "b2"], "Y", kernel_shape=(2, 2), strides=(1, 1)
-    )
+    node = make_rnnpool_node(["X", "w1", "r1", "b1", "w2", "r2", "b2"], "Y", kernel_shape=(2, 2), strides=(1, 1))
     with pytest.raises(CompileError, match="imports opset 11, the RNNPool function needs 14 or later"):
         rnnpool_functions([node], opset=11)

@@ -1,12 +1,13 @@
-/* driver.c: runs every case of cases.c on the trials in input.bin and writes the outputs to output.bin.
+/* driver.c: runs every case of cases.c on the trials in input.bin and writes the outputs to
+ * output.bin.
  *
- * Each row that a kernel may see is copied to a block of its own of exactly the row's size, so that reading or
- * writing anything else is caught: by the address sanitizer on a host; on the emulated board by guard bytes and,
- * for one row per job in turn, by the end of the memory.
+ * Each row that a kernel may see is copied to a block of its own of exactly the row's size, so that
+ * reading or writing anything else is caught: by the address sanitizer on a host; on the emulated
+ * board by guard bytes and, for one row per job in turn, by the end of the memory.
  *
- * A trial is a byte of misalignment, a byte naming the window whose row is also the output row (or NO_WINDOW),
- * and the inputs. A result is a byte (nonzero: a guard was overwritten), the counter's ticks within the kernel
- * (4 bytes, little endian) and the output.
+ * A trial is a byte of misalignment, a byte naming the window whose row is also the output row (or
+ * NO_WINDOW), and the inputs. A result is a byte (nonzero: a guard was overwritten), the counter's
+ * ticks within the kernel (4 bytes, little endian) and the output.
  */
 #include <string.h>
 
@@ -119,7 +120,8 @@ static const uint8_t *input_start(const kernel_case *c, unsigned input) {
     return start;
 }
 
-/* Fills `rows` with copies of the rows that a job needs; returns the one that is also the output, if any. */
+/* Fills `rows` with copies of the rows that a job needs; returns the one that is also the output,
+ * if any. */
 static uint8_t *gather(const kernel_case *c, int32_t job, unsigned misalignment, unsigned in_place,
                        block_list *list, const void **rows) {
     uint8_t *shared = NULL;

@@ -186,9 +186,7 @@ def conv(
 
 
 def random_inputs(graph: Graph, rng: np.random.Generator) -> dict[str, Array]:
-    return {
-        port.name: rng.integers(-128, 128, port.value.type.shape).astype(np.int8) for port in graph.inputs
-    }
+    return {port.name: rng.integers(-128, 128, port.value.type.shape).astype(np.int8) for port in graph.inputs}
 
 
 def whole_tensors(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -66,8 +66,7 @@ def test_trace_holds_every_row(bundle: Path, tmp_path: Path, name: str) -> None:
     trace = run_image(image, board, INPUT[:RUN_BYTES], trace=True).trace
     rows = plus_one(INPUT[:RUN_BYTES])
     expected = b"".join(
-        struct.pack("<HHI", 0, row, ROW_BYTES) + rows[row * ROW_BYTES : (row + 1) * ROW_BYTES]
-        for row in range(4)
+        struct.pack("<HHI", 0, row, ROW_BYTES) + rows[row * ROW_BYTES : (row + 1) * ROW_BYTES] for row in range(4)
     )
     assert trace == expected
 
@@ -209,9 +208,7 @@ def test_broken_code_names_the_file_and_keeps_the_old_image(bundle: Path, tmp_pa
     assert image.elf.read_bytes() == before
 
 
-def test_missing_compiler_says_what_to_install(
-    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_compiler_says_what_to_install(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CompileError, match="'arm-none-eabi-gcc' was not found") as caught:
         build(bundle, load_board("stm32f439"), tmp_path / "out")
@@ -236,9 +233,7 @@ def test_changed_header_is_not_taken_from_the_cache(bundle: Path, tmp_path: Path
     assert image.elf.exists()
 
 
-def test_unwritable_cache_does_not_matter(
-    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unwritable_cache_does_not_matter(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("", encoding="utf-8")
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))

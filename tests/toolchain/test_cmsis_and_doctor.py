@@ -29,9 +29,7 @@ def test_sources_are_complete(cmsis_sources: Path) -> None:
     assert len(set(cmsis.SOURCES)) == len(cmsis.SOURCES)
 
 
-def test_folder_from_the_environment(
-    cmsis_sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_folder_from_the_environment(cmsis_sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(cmsis.ENVIRONMENT, str(cmsis_sources))
     assert cmsis.locate() == cmsis_sources
     monkeypatch.setenv(cmsis.ENVIRONMENT, str(tmp_path))

@@ -54,9 +54,7 @@ def test_messages(log: str, what: str, remedy: str | None) -> None:
 
 
 def test_failed_verification_is_one() -> None:
-    error = openocd.flash_error(
-        "Error: checksum mismatch - attempting binary compare\n", load_board("stm32f439")
-    )
+    error = openocd.flash_error("Error: checksum mismatch - attempting binary compare\n", load_board("stm32f439"))
     assert isinstance(error, VerificationError)
     assert error.exit_code == 1
 

@@ -60,9 +60,7 @@ def nominal_macs(model: onnx.ModelProto) -> int:
         y = outputs[node.output[0]]
         if node.op_type == "RNNPool":
             rows, columns = attribute(node, "kernel_shape")
-            first, second = (
-                math.prod(weights[node.input[i]]) + math.prod(weights[node.input[i + 1]]) for i in (1, 4)
-            )
+            first, second = (math.prod(weights[node.input[i]]) + math.prod(weights[node.input[i + 1]]) for i in (1, 4))
             per_patch = 2 * rows * columns * first + 2 * (rows + columns) * second
             total += per_patch * y.shape[2] * y.shape[3]
         else:
@@ -100,9 +98,7 @@ def test_network_runs_for_any_batch_with_healthy_outputs(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_same_bytes_on_every_build(name: str) -> None:
-    assert build(name).SerializeToString(deterministic=True) == model_of(name).SerializeToString(
-        deterministic=True
-    )
+    assert build(name).SerializeToString(deterministic=True) == model_of(name).SerializeToString(deterministic=True)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -113,9 +109,7 @@ def test_activations_keep_their_scale(name: str) -> None:
     for node in model_of(name).graph.node:
         if node.op_type in ("BatchNormalization", "RNNPool"):
             exposed.graph.output.append(onnx.ValueInfoProto(name=node.output[0]))
-    deviations = {
-        key: float(y.std()) for key, y in run(exposed, 1).items() if key.startswith(("bn", "rnnpool"))
-    }
+    deviations = {key: float(y.std()) for key, y in run(exposed, 1).items() if key.startswith(("bn", "rnnpool"))}
     assert deviations
     assert {key: std for key, std in deviations.items() if not 0.1 < std < 10} == {}
 
@@ -164,9 +158,7 @@ def test_face_m4_has_the_layers_of_the_published_model() -> None:
 @pytest.mark.parametrize("name", FACE_SIZES)
 def test_detection_layers_come_as_separate_raw_maps(name: str) -> None:
     model = model_of(name)
-    outputs = {
-        o.name: tuple(d.dim_value for d in o.type.tensor_type.shape.dim[1:]) for o in model.graph.output
-    }
+    outputs = {o.name: tuple(d.dim_value for d in o.type.tensor_type.shape.dim[1:]) for o in model.graph.output}
     expected: dict[str, tuple[int, ...]] = {}
     for i, size in enumerate(FACE_SIZES[name]):
         expected |= {f"loc{i}": (4, *size), f"conf{i}": (2, *size)}
@@ -189,9 +181,7 @@ def test_entries_say_what_and_from_where() -> None:
         assert "arXiv" in entry.source
 
 
-@pytest.mark.parametrize(
-    ("value", "channels"), [(11.2, 16), (5.6, 8), (8.4, 8), (22.4, 24), (112.0, 112), (33.6, 32)]
-)
+@pytest.mark.parametrize(("value", "channels"), [(11.2, 16), (5.6, 8), (8.4, 8), (22.4, 24), (112.0, 112), (33.6, 32)])
 def test_channel_rounding(value: float, channels: int) -> None:
     assert make_divisible(value) == channels
 

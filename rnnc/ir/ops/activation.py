@@ -137,6 +137,9 @@ class Sigmoid(Unary):
         decay = np.exp(-np.abs(x))
         return np.where(x >= 0, 1.0, decay) / (1.0 + decay)
 
+    def output_range(self) -> tuple[float, float]:
+        return 0.0, 255 / 256  # scale 1/256, zero point -128, as TensorFlow Lite has it
+
     def tflite_table(self, x: Quant, y: Quant) -> Int64Array | None:
         if (y.scale, y.zero_point) != (1.0 / 256.0, -128):
             return None
@@ -152,6 +155,9 @@ class Tanh(Unary):
 
     def real(self, x: Float64Array) -> Float64Array:
         return np.tanh(x)
+
+    def output_range(self) -> tuple[float, float]:
+        return -1.0, 127 / 128  # scale 1/128, zero point 0, as TensorFlow Lite has it
 
     def tflite_table(self, x: Quant, y: Quant) -> Int64Array | None:
         if (y.scale, y.zero_point) != (1.0 / 128.0, 0):
@@ -234,9 +240,7 @@ class Lut(Channelwise):
     def channel_ranges(
         self, ranges: Sequence[ChannelRange], inputs: Sequence[TensorType], output: TensorType
     ) -> ChannelRange:
-        entries = [
-            self.table[low + 128 : high + 129] for low, high in zip(ranges[0].low, ranges[0].high, strict=True)
-        ]
+        entries = [self.table[low + 128 : high + 129] for low, high in zip(ranges[0].low, ranges[0].high, strict=True)]
         lows, highs = [part.min() for part in entries], [part.max() for part in entries]
         return ChannelRange(np.array(lows, np.int64), np.array(highs, np.int64))
 
@@ -259,9 +263,7 @@ class Lut(Channelwise):
             for op in (Clamp(-1.0, 2.0), Sigmoid(), Tanh(), HardSwish(), LeakyRelu(0.1)):
                 x = TensorType((2, 9, 15), "int8", Quant(0.05, -3))
                 y = TensorType((2, 9, 15), "int8", SAMPLE_QUANTS.get(op.name, Quant(0.06, -100)))
-                lut = op.quantise([x], y, arithmetic)
-                assert isinstance(lut, Lut)
-                yield Sample(lut, (x,), y, f"{arithmetic} {op.name}")
+                yield Sample(op.quantise([x], y, arithmetic), (x,), y, f"{arithmetic} {op.name}")
 
 
 SAMPLE_QUANTS = {"sigmoid": Quant(1.0 / 256.0, -128), "tanh": Quant(1.0 / 128.0, 0)}

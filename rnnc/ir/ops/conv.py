@@ -121,7 +121,8 @@ class Conv(LinearFloatOp):
         columns = (chosen % width * self.strides[1])[:, None] + np.arange(kernel_w) * self.dilations[1]
         patches = padded[rows[:, :, None], columns[:, None, :]]  # position, KH, KW, C
         grouped = patches.reshape(len(chosen), kernel_h, kernel_w, self.group, depth)
-        return np.moveaxis(grouped, 3, 1).reshape(len(chosen), self.group, -1)
+        operands: FloatArray = np.moveaxis(grouped, 3, 1).reshape(len(chosen), self.group, -1)
+        return operands
 
     def quantise(self, inputs: Sequence[TensorType], output: TensorType, arithmetic: Arithmetic) -> IntOp:
         linear = quantise_linear(
@@ -156,11 +157,11 @@ class Conv2D(LinearOp):
 
     @property
     def depthwise(self) -> bool:
-        return self.weight.shape[0] == self.group and self.weight.shape[3] == 1
+        return bool(self.weight.shape[3] == 1 and len(self.bias) == self.group)
 
     @property
     def pointwise(self) -> bool:
-        return self.group == 1 and self.weight.shape[1:3] == (1, 1) and not any(self.pads)
+        return bool(self.group == 1 and self.weight.shape[1:3] == (1, 1) and not any(self.pads))
 
     def infer(self, inputs: Sequence[TensorType]) -> TensorType:
         shape = convolved_shape(inputs[0], self.weight.shape, self.strides, self.pads, self.dilations, self.group)
@@ -191,12 +192,8 @@ class Conv2D(LinearOp):
     def contraction(self, inputs: Sequence[TensorType]) -> Contraction:
         y = self.infer(inputs)
         _, kernel_h, kernel_w, _ = self.weight.shape
-        down = tap_patterns(
-            inputs[0].height, y.height, kernel_h, self.strides[0], self.dilations[0], self.pads[0]
-        )
-        across = tap_patterns(
-            inputs[0].width, y.width, kernel_w, self.strides[1], self.dilations[1], self.pads[1]
-        )
+        down = tap_patterns(inputs[0].height, y.height, kernel_h, self.strides[0], self.dilations[0], self.pads[0])
+        across = tap_patterns(inputs[0].width, y.width, kernel_w, self.strides[1], self.dilations[1], self.pads[1])
         patterns = (down[:, None, :, None] & across[None, :, None, :]).reshape(-1, kernel_h * kernel_w)
         return Contraction.of(self.weight, self.bias, patterns, self.zero_point, self.group)
 

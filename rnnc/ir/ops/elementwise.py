@@ -230,9 +230,7 @@ class AddTflite(ElementwiseInt):
     def compute(self, windows: Sequence[WindowRows]) -> npt.NDArray[np.int64]:
         total: Int64Array = np.zeros(1, np.int64)
         scales = (self.scale_a, self.scale_b)
-        for window, zero_point, sign, scale in zip(
-            windows, self.zero_points, self.signs, scales, strict=True
-        ):
+        for window, zero_point, sign, scale in zip(windows, self.zero_points, self.signs, scales, strict=True):
             fine = (window.values[:, 0] - zero_point) << LEFT_SHIFT
             total = total + sign * multiply_by_quantized_multiplier(fine, *as_arrays(scale))
         scaled = multiply_by_quantized_multiplier(total, *as_arrays(self.scale_out))
@@ -400,15 +398,11 @@ def sum_scale_error(a: Quant, b: Quant, y: Quant) -> CompileError:
     )
 
 
-def sample_operands(
-    rng: np.random.Generator, pixel: bool
-) -> Iterator[tuple[tuple[Shape, Shape], Quant, Quant]]:
+def sample_operands(rng: np.random.Generator, pixel: bool) -> Iterator[tuple[tuple[Shape, Shape], Quant, Quant]]:
     """Shapes and input quantisations for tests: unaligned rows, single pixels."""
     shapes: tuple[Shape, ...] = ((3, 4, 5), (2, 3, 7), (4, 8, 8), (3, 1, 6), (1, 7, 1))
     for shape in shapes if pixel else (*shapes, (1, 1, 1)):
-        a, b = (
-            Quant(float(rng.uniform(0.01, 0.1)), int(rng.choice([-128, 127, 0, 77]))) for _ in range(2)
-        )
+        a, b = (Quant(float(rng.uniform(0.01, 0.1)), int(rng.choice([-128, 127, 0, 77]))) for _ in range(2))
         yield (shape, (1, 1, shape[2]) if pixel else shape), a, b
 
 
@@ -429,9 +423,7 @@ def build_sample(
     quants: tuple[Quant, Quant, Quant],
     arithmetic: Arithmetic,
 ) -> Sample:
-    a, b, y = (
-        TensorType(shape, "int8", quant) for shape, quant in zip((*shapes, shapes[0]), quants, strict=True)
-    )
+    a, b, y = (TensorType(shape, "int8", quant) for shape, quant in zip((*shapes, shapes[0]), quants, strict=True))
     scales = [round(quant.scale, 4) for quant in quants]
     label = f"{arithmetic} {op.name} {shapes} scales {scales}"
     return Sample(op.quantise([a, b], y, arithmetic), (a, b), y, label)

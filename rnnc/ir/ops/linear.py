@@ -71,9 +71,7 @@ def stored_weights(weight: Const) -> tuple[npt.NDArray[np.int64], npt.NDArray[np
     return np.clip(np.rint(weight.values / scale.reshape(shape)), -127, 127).astype(np.int64), scale
 
 
-def stored_bias(
-    bias: Const | None, out: int, products: npt.NDArray[np.float64]
-) -> npt.NDArray[np.int64]:
+def stored_bias(bias: Const | None, out: int, products: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     if bias is None:
         return np.zeros(out, np.int64)
     if bias.stored is not None and bias.scale is not None and np.allclose(bias.scale, products, rtol=1e-4, atol=0):
@@ -113,9 +111,7 @@ class ClampFields(TypedDict):
     high: float | None
 
 
-def merge_clamp(
-    low: float | None, high: float | None, then_low: float | None, then_high: float | None
-) -> ClampFields:
+def merge_clamp(low: float | None, high: float | None, then_low: float | None, then_high: float | None) -> ClampFields:
     """Fields of a clamp to [low, high] followed by one to [then_low, then_high]."""
     first, second = clamp_range(low, high), clamp_range(then_low, then_high)
     bottom = min(max(first[0], second[0]), second[1])

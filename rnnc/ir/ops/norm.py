@@ -69,9 +69,7 @@ class LpNorm(FloatOp):
     def quantise(self, inputs: Sequence[TensorType], output: TensorType, arithmetic: Arithmetic) -> IntOp:
         x, y, channels = inputs[0].required_quant, output.required_quant, inputs[0].channels
         if channels > MAX_CHANNELS:
-            raise CompileError(
-                f"LpNormalization over {channels} channels", why=f"at most {MAX_CHANNELS} are supported"
-            )
+            raise CompileError(f"LpNormalization over {channels} channels", why=f"at most {MAX_CHANNELS} are supported")
         gain = np.ones(1) if self.gain is None else self.gain.astype(np.float64)
         real = np.broadcast_to(gain, (channels,)) / y.scale
         largest = float(np.abs(real).max())

@@ -258,9 +258,7 @@ class AveragePool2D(PoolInt):
         if self.plain:
             return np.clip(plain_average(total, count), self.requant.low, self.requant.high)
         index = np.zeros_like(count) if self.count_padding else count - self.first_count
-        chosen = replace(
-            self.requant, multipliers=self.requant.multipliers[index], shifts=self.requant.shifts[index]
-        )
+        chosen = replace(self.requant, multipliers=self.requant.multipliers[index], shifts=self.requant.shifts[index])
         return chosen.apply(total)
 
     def weight_bytes(self) -> int:

@@ -104,9 +104,7 @@ class RnnPool(FloatOp):
                 f"W1 of {self.w1.values.shape} does not fit {inputs[0].channels} input channels",
                 why="W1 is [h1, input channels]",
             )
-        return TensorType(
-            pooled_shape(inputs[0], self.kernel, self.strides, self.pads, self.r2.values.shape[0])
-        )
+        return TensorType(pooled_shape(inputs[0], self.kernel, self.strides, self.pads, self.r2.values.shape[0]))
 
     def cells(self) -> tuple[FloatCell, FloatCell]:
         def real(const: Const) -> npt.NDArray[np.float64]:

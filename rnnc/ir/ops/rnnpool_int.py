@@ -106,18 +106,14 @@ class RnnPoolInt(IntOp):
         arrays = (self.w1, self.r1, self.b1, self.w2, self.r2, self.b2)
         return tables + sum(2 * _even(array).size for array in arrays)
 
-    def channel_sources(
-        self, inputs: Sequence[TensorType], output: TensorType
-    ) -> tuple[ChannelIndex, ...] | None:
+    def channel_sources(self, inputs: Sequence[TensorType], output: TensorType) -> tuple[ChannelIndex, ...] | None:
         return (np.full(output.channels, -1, np.int64),)
 
     def droppable(self, index: int, ranges: ChannelRange, inputs: Sequence[TensorType]) -> BoolArray:
         """Channels that are always the zero point: (x - zero_point) << 7 adds nothing to W1 x."""
         return ranges.constant & np.equal(ranges.low, self.zero_point)
 
-    def keep_channels(
-        self, kept: Sequence[KeptChannels], output: BoolArray, inputs: Sequence[TensorType]
-    ) -> IntOp:
+    def keep_channels(self, kept: Sequence[KeptChannels], output: BoolArray, inputs: Sequence[TensorType]) -> IntOp:
         return replace(self, w1=self.w1[:, kept[0].mask])
 
     def geometry(self, x: TensorType, y: TensorType) -> Geometry:

@@ -78,12 +78,13 @@ class Softmax(FloatOp):
         y: FloatArray = (exps / exps.sum(axis=-1, keepdims=True)).astype(np.float32)
         return y
 
+    def output_range(self) -> tuple[float, float]:
+        return 0.0, 255 / 256  # scale 1/256, zero point -128, as TensorFlow Lite has it
+
     def quantise(self, inputs: Sequence[TensorType], output: TensorType, arithmetic: Arithmetic) -> IntOp:
         x, y, channels = inputs[0].required_quant, output.required_quant, inputs[0].channels
         if channels > MAX_CHANNELS:
-            raise CompileError(
-                f"Softmax over {channels} channels", why=f"at most {MAX_CHANNELS} are supported"
-            )
+            raise CompileError(f"Softmax over {channels} channels", why=f"at most {MAX_CHANNELS} are supported")
         if arithmetic == "tflite" and y == TFLITE_OUTPUT:
             return SoftmaxTflite(tflite_exponentials(x.scale))
         if not 2.0**-20 <= y.scale <= 1.0:
@@ -219,9 +220,7 @@ def tflite_exponentials(scale: float) -> Int32Array:
     multiplier, shift = quantize_multiplier(min(scale * 2.0**26, 2.0**31 - 1.0))
     distance = np.arange(256, dtype=np.int64)
     distance = distance[distance <= input_radius(5, shift)]
-    scaled = multiply_by_quantized_multiplier(
-        -distance, np.asarray(multiplier, np.int64), np.asarray(shift, np.int64)
-    )
+    scaled = multiply_by_quantized_multiplier(-distance, np.asarray(multiplier, np.int64), np.asarray(shift, np.int64))
     return trimmed(exp_on_negative_values(scaled, 5))
 
 

@@ -91,8 +91,7 @@ __STATIC_FORCEINLINE int32_t __SMMLA(int32_t a, int32_t b, int32_t c) {
     return (int32_t)((uint32_t)c + (uint32_t)(((int64_t)a * b) >> 32));
 }
 
-#define __PKHBT(a, b, shift) \
-    ((((uint32_t)(a)) & 0x0000FFFFu) | ((((uint32_t)(b)) << (shift)) & 0xFFFF0000u))
+#define __PKHBT(a, b, shift) ((((uint32_t)(a)) & 0x0000FFFFu) | ((((uint32_t)(b)) << (shift)) & 0xFFFF0000u))
 #define __PKHTB(a, b, shift) \
     ((((uint32_t)(a)) & 0xFFFF0000u) | ((uint32_t)((int32_t)(b) >> (shift)) & 0x0000FFFFu))
 

@@ -18,11 +18,11 @@
 #endif
 
 #define RNNC_OK 0
-#define RNNC_NEED_INPUT 1       /* stream mode: push the next row and step again */
-#define RNNC_BUSY 2             /* the budget of a step is used up; step again */
-#define RNNC_ERR_ARENA (-1)     /* arena NULL, too small or not aligned to RNNC_ALIGN */
-#define RNNC_ERR_ARGUMENT (-2)  /* a NULL pointer or a count out of range */
-#define RNNC_ERR_STATE (-3)     /* called out of order, e.g. rows pushed past the end of the input */
+#define RNNC_NEED_INPUT 1      /* stream mode: push the next row and step again */
+#define RNNC_BUSY 2            /* the budget of a step is used up; step again */
+#define RNNC_ERR_ARENA (-1)    /* arena NULL, too small or not aligned to RNNC_ALIGN */
+#define RNNC_ERR_ARGUMENT (-2) /* a NULL pointer or a count out of range */
+#define RNNC_ERR_STATE (-3)    /* called out of order, e.g. rows pushed past the end of the input */
 
 #define RNNC_ALIGN 8
 #define RNNC_NONE 0xFFFFu
@@ -31,12 +31,12 @@
 
 /* One row of work, as a kernel sees it. */
 typedef struct {
-    const void *const *rows; /* the rows of each input window, window after window; NULL is a row of padding */
-    void *out;               /* the output row; for an accumulating operator the row that its last job writes */
-    void *scratch;           /* RNNC_ALIGN-aligned, contents undefined on entry */
-    void *state;             /* kept from the first job of a run to its last */
-    int32_t job;             /* 0 .. jobs-1; equals the output row unless the operator accumulates */
-    int32_t first;           /* nonzero on the first job of a run: state must be initialised */
+    const void *const *rows; /* of each input window, window after window; NULL is a row of padding */
+    void *out;     /* the output row; for an accumulating operator the row that its last job writes */
+    void *scratch; /* RNNC_ALIGN-aligned, contents undefined on entry */
+    void *state;   /* kept from the first job of a run to its last */
+    int32_t job;   /* 0 .. jobs-1; equals the output row unless the operator accumulates */
+    int32_t first; /* nonzero on the first job of a run: state must be initialised */
 } rnnc_job;
 
 typedef void rnnc_kernel(const void *params, const rnnc_job *job);
@@ -86,7 +86,7 @@ typedef struct {
 
 typedef struct {
     const char *name;
-    uint32_t bytes;      /* of the whole tensor, on the device (channels last) */
+    uint32_t bytes; /* of the whole tensor, on the device (channels last) */
     uint32_t row_bytes;
     uint16_t height, width, channels;
     uint16_t element_bytes; /* 1: int8, 2: int16 */
@@ -106,7 +106,7 @@ typedef struct {
     const rnnc_port *inputs;
     const rnnc_port *outputs;
     const uint32_t *bank_size;
-    uint32_t state_size;     /* bytes of the model's own struct */
+    uint32_t state_size; /* bytes of the model's own struct */
     uint16_t n_tensors, n_ops, n_stages, n_inputs, n_outputs, n_banks;
 } rnnc_model;
 
@@ -125,8 +125,8 @@ typedef struct {
 
 int rnnc_engine_init(rnnc_engine *e, const rnnc_model *model, uint16_t *counters, void *const *banks,
                      const size_t *sizes);
-void rnnc_engine_start(rnnc_engine *e);                   /* before each inference: forget all rows */
-int rnnc_engine_step(rnnc_engine *e, unsigned budget);    /* at most `budget` jobs; RNNC_OK when all is done */
+void rnnc_engine_start(rnnc_engine *e);                /* before each inference: forget all rows */
+int rnnc_engine_step(rnnc_engine *e, unsigned budget); /* at most `budget` jobs; RNNC_OK when all is done */
 /* Stream mode: the next n rows of input 0; does all the work they allow. RNNC_NEED_INPUT, or RNNC_OK with the
  * last row; the row after that starts a new inference. */
 int rnnc_engine_push(rnnc_engine *e, const int8_t *rows, size_t n);

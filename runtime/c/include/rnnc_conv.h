@@ -4,9 +4,9 @@
 
 #include "rnnc_linear.h"
 
-/* Weights of conv2d and pointwise: group by group, packed as rnnc_linear.h says; a channel's depth is
- * [kernel_h][kernel_w][in / groups] in one piece. Of depthwise: [channels / 4][kernel_h * kernel_w][4], padded with
- * zeros. */
+/* Weights of conv2d and pointwise: group by group, packed as rnnc_linear.h says; a channel's depth
+ * is [kernel_h][kernel_w][in / groups] in one piece. Of depthwise: [channels / 4][kernel_h *
+ * kernel_w][4], padded with zeros. */
 typedef struct {
     const int8_t *weights;
     const int32_t *bias; /* with the input zero point folded in */
@@ -19,7 +19,8 @@ typedef struct {
     int32_t in_zero_point;
 } rnnc_conv2d;
 
-rnnc_kernel rnnc_conv2d_s8;    /* any group, stride, padding, dilation; scratch: two columns of int8 in words */
+rnnc_kernel rnnc_conv2d_s8;    /* any group, stride, padding, dilation; scratch: two columns of int8 in
+                                  words */
 rnnc_kernel rnnc_pointwise_s8; /* 1x1, one group, no padding, any stride; scratch if in_channels % 4 != 0 */
 rnnc_kernel rnnc_depthwise_s8; /* groups == in_channels == out_channels */
 

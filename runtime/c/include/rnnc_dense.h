@@ -1,4 +1,5 @@
-/* Dense layer over all elements of its input; the definition is DenseInt in rnnc/ir/ops/dense.py. */
+/* Dense layer over all elements of its input; the definition is DenseInt in rnnc/ir/ops/dense.py.
+ */
 #ifndef RNNC_DENSE_H
 #define RNNC_DENSE_H
 

@@ -24,7 +24,6 @@ typedef struct {
 
 rnnc_kernel rnnc_max_pool_s8;
 rnnc_kernel rnnc_average_pool_s8;
-rnnc_kernel
-    rnnc_average_pool_plain_s8; /* the stored integers' average, rounded half away from zero */
+rnnc_kernel rnnc_average_pool_plain_s8; /* the stored integers' average, rounded half away from zero */
 
 #endif

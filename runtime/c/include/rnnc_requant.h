@@ -1,7 +1,7 @@
 /* Requantisation of int32 accumulators to int8; the definition is rnnc/ir/fixedpoint.py.
  *
- * RNNC_TFLITE chooses TensorFlow Lite's double rounding, otherwise one rounding (SMMLAR on the Cortex-M4).
- * A model is compiled for one of them: rnnc_config.h of its bundle says which.
+ * RNNC_TFLITE chooses TensorFlow Lite's double rounding, otherwise one rounding (SMMLAR on the
+ * Cortex-M4). A model is compiled for one of them: rnnc_config.h of its bundle says which.
  */
 #ifndef RNNC_REQUANT_H
 #define RNNC_REQUANT_H
@@ -43,8 +43,8 @@ static inline int32_t rnnc_high_multiply_add(int32_t base, int32_t a, int32_t b)
 #endif
 }
 
-/* gemmlowp's SaturatingRoundingDoublingHighMul; multipliers are never INT32_MIN. Its nudge and truncating division
- * come to rounding halves up. */
+/* gemmlowp's SaturatingRoundingDoublingHighMul; multipliers are never INT32_MIN. Its nudge and
+ * truncating division come to rounding halves up. */
 static inline int32_t rnnc_doubling_high_multiply(int32_t a, int32_t b) {
     return (int32_t)rnnc_asr64((int64_t)a * b + ((int64_t)1 << 30), 31);
 }
@@ -52,8 +52,8 @@ static inline int32_t rnnc_doubling_high_multiply(int32_t a, int32_t b) {
 /* gemmlowp's RoundingDivideByPOT: halves are rounded away from zero. shift is 0 .. 31. */
 static inline int32_t rnnc_rounding_shift_right(int32_t x, int32_t shift) {
 #if RNNC_USE_DSP
-    /* The shift leaves the highest bit that it drops in the carry. With shift 0 it leaves the carry of the first
-     * instruction, which is 1 exactly where that subtracted 1. */
+    /* The shift leaves the highest bit that it drops in the carry. With shift 0 it leaves the carry
+     * of the first instruction, which is 1 exactly where that subtracted 1. */
     int32_t result;
     __asm__(
         "adds %0, %1, %1, asr #31\n"

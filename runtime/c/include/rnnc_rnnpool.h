@@ -36,8 +36,7 @@ typedef struct {
     int32_t out_width;
     int32_t kernel_h, kernel_w;
     int32_t stride_h, stride_w, pad_left;
-    int32_t
-        kept_rows; /* row summaries that state holds from one output row to the next, by patch */
+    int32_t kept_rows; /* row summaries that state holds from one output row to the next, by patch */
     int32_t out_multiplier, out_shift, out_zero_point;
 } rnnc_rnnpool;
 
@@ -59,12 +58,11 @@ typedef struct {
 
 /* out[lane * pitch + i] = sat16(sat16(sum_j weights[i][j] * vectors[lane][j] >> 15) << shift), all
  * lanes */
-void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out,
-                      int32_t pitch);
+void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch);
 
 /* One FastGRNN step of all lanes, in place: state [lane][hidden] by the input products of each lane
  * and the recurrent products [lane][hidden]. */
-void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs,
-                     const int16_t *recurrent, int16_t *state);
+void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, const int16_t *recurrent,
+                     int16_t *state);
 
 #endif

@@ -5,8 +5,7 @@
 #include "rnnc_requant.h"
 
 typedef struct {
-    const int32_t
-        *exps; /* exp(-distance * scale), by the distance from the pixel's maximum; 0 beyond */
+    const int32_t *exps; /* exp(-distance * scale), by the distance from the pixel's maximum; 0 beyond */
     int32_t n_exps;
     int32_t width, channels;
     int32_t multiplier, shift; /* 1 / output scale = multiplier * 2^(shift - 31) */

@@ -11,10 +11,8 @@ void rnnc_dense_s8(const void *params, const rnnc_job *job) {
     for (int32_t o = 0; o < p->outputs; ++o) {
         int32_t acc = p->bias[o];
         for (int32_t y = 0; y < p->rows; ++y) {
-            const int8_t *row = job->rows[y];
-            for (int32_t i = 0; i < p->row_size; ++i) {
-                acc += row[i] * rnnc_paired_weight(p->weights, o, p->outputs, words, y * row_words * 4 + i);
-            }
+            acc =
+                rnnc_dot(acc, job->rows[y], p->row_size, p->weights, o, p->outputs, words, y * row_words * 4);
         }
         *out++ = rnnc_requantise_once(acc, o, &p->requant);
     }

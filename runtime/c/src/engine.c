@@ -1,8 +1,10 @@
-/* The row engine: runs a model's operators one row at a time, pulled by the rows that each stage must deliver.
+/* The row engine: runs a model's operators one row at a time, pulled by the rows that each stage must
+ * deliver.
  *
- * A sink asks for its next row; an operator whose window is not there yet asks the producer of the first missing
- * row, and so on until one can run. The chain of askers is `path`, so there is no recursion and a step can stop
- * after any job. Because rows are made only when asked for, rings hold no more than the windows need.
+ * A sink asks for its next row; an operator whose window is not there yet asks the producer of the first
+ * missing row, and so on until one can run. The chain of askers is `path`, so there is no recursion and a
+ * step can stop after any job. Because rows are made only when asked for, rings hold no more than the windows
+ * need.
  */
 #include "rnnc.h"
 

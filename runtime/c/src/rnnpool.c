@@ -91,18 +91,8 @@ static work begin(const rnnc_rnnpool *p, const rnnc_job *job) {
         .job = job,
         .w1 = {p->w1, h1, even(p->in_channels), p->w1_shift},
         .w2 = {p->w2, h2, h1, p->w2_shift},
-        .rnn1 = {{p->r1, h1, h1, p->r1_shift},
-                 p->b1,
-                 p->gate_table,
-                 p->update_table,
-                 p->zeta1,
-                 p->mix1},
-        .rnn2 = {{p->r2, h2, h2, p->r2_shift},
-                 p->b2,
-                 p->gate_table,
-                 p->update_table,
-                 p->zeta2,
-                 p->mix2},
+        .rnn1 = {{p->r1, h1, h1, p->r1_shift}, p->b1, p->gate_table, p->update_table, p->zeta1, p->mix1},
+        .rnn2 = {{p->r2, h2, h2, p->r2_shift}, p->b2, p->gate_table, p->update_table, p->zeta2, p->mix2},
         .column_step = least(p->stride_w, p->kernel_w),
     };
     divide_scratch(&w);
@@ -144,8 +134,7 @@ static void input_products(const work *w, const int8_t *row, int32_t first, int1
 }
 
 /* Final states [lane][hidden] of RNNC_RNN_LANES sweeps of the same cell. */
-static const int16_t *sweep(const work *w, const rnnc_rnn_cell *cell, sweep_input *inputs,
-                            int32_t steps) {
+static const int16_t *sweep(const work *w, const rnnc_rnn_cell *cell, sweep_input *inputs, int32_t steps) {
     int32_t hidden = cell->recurrent.rows;
     int32_t size = RNNC_RNN_LANES * hidden;
     int16_t *state = w->states, *recurrent = state + size;
@@ -188,8 +177,7 @@ static void summarise_row(const work *w, int32_t k, int32_t first, int32_t patch
     sweep_input inputs[RNNC_RNN_LANES];
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
         /* lanes without a patch repeat the last one */
-        inputs[lane] =
-            (sweep_input){w->products, least(lane, patches - 1) * w->column_step, 1, INT32_MAX, 0};
+        inputs[lane] = (sweep_input){w->products, least(lane, patches - 1) * w->column_step, 1, INT32_MAX, 0};
     }
     const int16_t *summaries = sweep(w, &w->rnn1, inputs, p->kernel_w);
     rnnc_rnn_product(&w->w2, summaries, w->window + k * w->w2.rows, p->kernel_h * w->w2.rows);
@@ -243,8 +231,7 @@ void rnnc_rnnpool_s8(const void *params, const rnnc_job *job) {
     work w = begin(p, job);
     int32_t kept = p->kept_rows * w.w2.rows;
     int32_t pitch = p->kernel_h * w.w2.rows;
-    int32_t fresh =
-        job->first ? 0 : p->kept_rows; /* first row of the window that is not in state */
+    int32_t fresh = job->first ? 0 : p->kept_rows; /* first row of the window that is not in state */
     for (int32_t first = 0; first < p->out_width; first += RNNC_RNN_LANES) {
         int32_t patches = least(RNNC_RNN_LANES, p->out_width - first);
         int16_t *state = kept > 0 ? (int16_t *)job->state + first * kept : NULL;
@@ -272,8 +259,7 @@ static int32_t saturate16(int32_t x) {
     return rnnc_clamp(x, -32768, 32767);
 }
 
-void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out,
-                      int32_t pitch) {
+void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch) {
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
         const int16_t *vector = vectors + lane * m->columns;
         const int16_t *weights = m->weights;
@@ -303,8 +289,8 @@ static int32_t update(const int32_t *table, int32_t x) {
     return table != NULL ? interpolate(table, x) : saturate16(x * 16);
 }
 
-void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs,
-                     const int16_t *recurrent, int16_t *state) {
+void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, const int16_t *recurrent,
+                     int16_t *state) {
     int32_t hidden = cell->recurrent.rows;
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
         for (int32_t i = 0; i < hidden; ++i) {

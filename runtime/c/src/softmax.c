@@ -91,8 +91,7 @@ void rnnc_softmax_tflite_s8(const void *params, const rnnc_job *job) {
         int32_t shift = 12 - zeros + 31 - 8;
         for (int32_t c = 0; c < p->channels; ++c) {
             int32_t e = exponential(p->exps, p->n_exps, largest - in[c]);
-            int32_t y =
-                rnnc_rounding_shift_right(rnnc_doubling_high_multiply(reciprocal, e), shift) - 128;
+            int32_t y = rnnc_rounding_shift_right(rnnc_doubling_high_multiply(reciprocal, e), shift) - 128;
             out[c] = (int8_t)(y > INT8_MAX ? INT8_MAX : y);
         }
     }

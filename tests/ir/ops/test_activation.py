@@ -102,7 +102,13 @@ def test_tflite_logistic_saturates_at_the_radius() -> None:
 def test_gemmlowp_functions() -> None:
     """Published constants, and the functions to 1e-6."""
     assert [gemmlowp.fixed_point(float(np.exp(-(2.0**e)))) for e in range(-2, 5)] == [
-        1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242,
+        1672461947,
+        1302514674,
+        790015084,
+        290630308,
+        39332535,
+        720401,
+        242,
     ]
     raw = np.linspace(-(2**31) + 1, 2**31 - 1, 4001).astype(np.int64)
     x = raw / 2.0**27

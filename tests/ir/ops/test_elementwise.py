@@ -42,9 +42,7 @@ def test_constants_become_affine(op_type: str, place: int) -> None:
 
 @pytest.mark.parametrize("arithmetic", ["fast", "tflite"])
 @pytest.mark.parametrize("other", [(4, 3, 5), (1, 1, 5)])
-@pytest.mark.parametrize(
-    "op", [Add(), Add(0.0, 6.0), Sub(), Sub(reverse=True), Sub(low=0.0), Mul(), Mul(low=0.0)]
-)
+@pytest.mark.parametrize("op", [Add(), Add(0.0, 6.0), Sub(), Sub(reverse=True), Sub(low=0.0), Mul(), Mul(low=0.0)])
 def test_within_half_a_step(op: Elementwise, other: tuple[int, int, int], arithmetic: Arithmetic) -> None:
     rng = np.random.default_rng(1)
     a = (rng.integers(-128, 128, (4, 3, 5)).astype(np.int8), Quant(0.031, -17))

@@ -128,8 +128,12 @@ def test_tflite_mean_folds_the_count_into_the_multiplier() -> None:
 @pytest.mark.parametrize(
     ("op_type", "attributes", "what", "remedy"),
     [
-        ("AveragePool", {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1, "count_include_pad": 1},
-         "ceil_mode=1 together with count_include_pad=1", "set one of the two to 0"),
+        (
+            "AveragePool",
+            {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1, "count_include_pad": 1},
+            "ceil_mode=1 together with count_include_pad=1",
+            "set one of the two to 0",
+        ),
         ("ReduceMean", {"axes": [1], "opset": 13}, "ReduceMean over the axes (1,) of 4", ""),
         ("ReduceMean", {"axes": [3], "opset": 13}, "ReduceMean over the axes (3,) of 4", ""),
         ("ReduceMean", {}, "ReduceMean over the axes (0, 1, 2, 3) of 4", ""),

@@ -101,9 +101,7 @@ def snr(reference: Array, value: Array) -> float:
 
 @pytest.mark.parametrize("gates", [SMOOTH, PIECEWISE])
 @pytest.mark.parametrize("geometry", [((3, 2), (2, 1), (1, 0, 2, 1)), ((2, 3), (3, 4), (0, 0, 0, 0))])
-def test_evaluate_is_the_direct_definition(
-    gates: tuple[str, str], geometry: tuple[tuple[int, ...], ...]
-) -> None:
+def test_evaluate_is_the_direct_definition(gates: tuple[str, str], geometry: tuple[tuple[int, ...], ...]) -> None:
     rng = np.random.default_rng(1)
     kernel, strides, pads = geometry
     op = pool(rng, (3, 5, 4), gates, kernel=kernel, strides=strides, pads=pads)
@@ -119,9 +117,7 @@ def test_evaluate_equals_onnxruntime() -> None:
     x = rng.uniform(0, 2, (11, 10, 4)).astype(np.float32)
     consts = {n: getattr(op, n.lower()).values for n in ("W1", "R1", "B1", "W2", "R2", "B2")}
     consts |= {"S1": np.float32(op.s1), "S2": np.float32(op.s2)}
-    node = make_rnnpool_node(
-        ["X", *consts], "Y", kernel_shape=op.kernel, strides=op.strides, pads=op.pads
-    )
+    node = make_rnnpool_node(["X", *consts], "Y", kernel_shape=op.kernel, strides=op.strides, pads=op.pads)
     info = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
         [node],
@@ -260,9 +256,7 @@ def build_with_cmsis(cases: Sequence[kernels.Case], work: Path, define: str) -> 
 
 
 def symbols(program: Path) -> set[str]:
-    listing = subprocess.run(
-        [find_tool("arm-none-eabi-nm"), program], capture_output=True, text=True, check=True
-    )
+    listing = subprocess.run([find_tool("arm-none-eabi-nm"), program], capture_output=True, text=True, check=True)
     return {line.split()[-1] for line in listing.stdout.splitlines()}
 
 
@@ -273,12 +267,12 @@ def symbols(program: Path) -> set[str]:
         ("-DRNNC_RNNPOOL_LIBRARY=1", {"arm_copy_q15", "arm_mat_vec_mult_q15", "arm_shift_q15"}),
     ],
 )
-def test_cmsis_dsp_gives_the_same_bytes(
-    define: str, linked: set[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cmsis_dsp_gives_the_same_bytes(define: str, linked: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     found: set[str] = set()
 
-    def build(cases: Sequence[kernels.Case], place: kernels.Place, arithmetic: Arithmetic, work: Path) -> Path:
+    def build(
+        cases: Sequence[kernels.Case], place: kernels.Place, arithmetic: Arithmetic, work: Path, extra: Sequence[Path]
+    ) -> Path:
         program = build_with_cmsis(cases, work, define)
         found.update(symbols(program))
         return program

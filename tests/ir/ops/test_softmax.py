@@ -90,8 +90,7 @@ def softmax_tflite(codes: list[int], scale: float) -> list[int]:
     radius = math.floor(31 * 2**26 / 2**left_shift)
     largest = max(codes)
     exps = [
-        exp_q31(high_product((c - largest) << left_shift, multiplier)) if largest - c <= radius else 0
-        for c in codes
+        exp_q31(high_product((c - largest) << left_shift, multiplier)) if largest - c <= radius else 0 for c in codes
     ]
     total = sum(rounding_shift(e, 12) for e in exps)
     headroom = 32 - total.bit_length()

@@ -71,8 +71,8 @@ static int8_t *gather_taps(const rnnc_conv2d *p, const int8_t *row, int32_t left
     return to;
 }
 
-/* The whole window of output pixel x as one column of bytes. What stands behind it up to the end of its last word
- * meets weights of zero. */
+/* The whole window of output pixel x as one column of bytes. What stands behind it up to the end of
+ * its last word meets weights of zero. */
 static void gather_column(const rnnc_conv2d *p, const rnnc_job *job, int32_t x, int32_t group, int8_t *to) {
     int32_t depth = p->in_channels / p->groups;
     for (int32_t ky = 0; ky < p->kernel_h; ++ky) {
@@ -102,7 +102,8 @@ void rnnc_conv2d_s8(const void *params, const rnnc_job *job) {
     }
 }
 
-/* A pixel whose channels are not whole words is copied, since reading past the end of a row is not allowed. */
+/* A pixel whose channels are not whole words is copied, since reading past the end of a row is not
+ * allowed. */
 static const int8_t *whole_words(const rnnc_conv2d *p, const int8_t *pixel, int8_t *scratch) {
     if (p->in_channels % 4 == 0) {
         return pixel;

@@ -16,28 +16,27 @@ static inline rnnc_quad mac_lanes(rnnc_quad acc, uint32_t activations, uint32_t 
     return acc;
 }
 
-#define LANES_STEP                     \
-    "ldr %[w], [%[weights]], #4\n"     \
-    "sxtb16 %[e], %[a]\n"              \
-    "sxtb16 %[a], %[a], ror #8\n"      \
-    "sxtb16 %[v], %[w]\n"              \
-    "sxtb16 %[w], %[w], ror #8\n"      \
+#define LANES_STEP                      \
+    "ldr %[w], [%[weights]], #4\n"      \
+    "sxtb16 %[e], %[a]\n"               \
+    "sxtb16 %[a], %[a], ror #8\n"       \
+    "sxtb16 %[v], %[w]\n"               \
+    "sxtb16 %[w], %[w], ror #8\n"       \
     "smlabb %[c0], %[e], %[v], %[c0]\n" \
     "smlatt %[c2], %[e], %[v], %[c2]\n" \
     "smlabb %[c1], %[a], %[w], %[c1]\n" \
     "smlatt %[c3], %[a], %[w], %[c3]\n"
 
-/* Three taps `step` bytes apart; moves `weights` on. By hand for the same reasons as rnnc_tile_2x2. */
+/* Three taps `step` bytes apart; moves `weights` on. By hand for the same reasons as rnnc_tile_2x2.
+ */
 static inline rnnc_quad three_taps(const int8_t *tap, int32_t step, const int8_t **weights, rnnc_quad acc) {
     uint32_t a, e, v, w;
-    __asm__ volatile(
-        "ldr %[a], [%[tap]]\n" LANES_STEP
-        "ldr %[a], [%[tap], %[step]]\n" LANES_STEP
-        "ldr %[a], [%[tap], %[step], lsl #1]\n" LANES_STEP
-        : [weights] "+r"(*weights), [c0] "+r"(acc.a), [c1] "+r"(acc.b), [c2] "+r"(acc.c), [c3] "+r"(acc.d),
-          [a] "=&r"(a), [e] "=&r"(e), [v] "=&r"(v), [w] "=&r"(w)
-        : [tap] "r"(tap), [step] "r"(step)
-        : "memory");
+    __asm__ volatile("ldr %[a], [%[tap]]\n" LANES_STEP "ldr %[a], [%[tap], %[step]]\n" LANES_STEP
+                     "ldr %[a], [%[tap], %[step], lsl #1]\n" LANES_STEP
+                     : [weights] "+r"(*weights), [c0] "+r"(acc.a), [c1] "+r"(acc.b), [c2] "+r"(acc.c),
+                       [c3] "+r"(acc.d), [a] "=&r"(a), [e] "=&r"(e), [v] "=&r"(v), [w] "=&r"(w)
+                     : [tap] "r"(tap), [step] "r"(step)
+                     : "memory");
     return acc;
 }
 
@@ -58,8 +57,9 @@ static inline uint32_t padding_word(const rnnc_conv2d *p) {
     return (uint32_t)(uint8_t)p->in_zero_point * 0x01010101u;
 }
 
-/* `count` output pixels whose windows lie within the width of the image; the first one starts at row + offset. A
- * row of padding is one word that every tap reads. kernel_w is p->kernel_w, or a constant where that pays. */
+/* `count` output pixels whose windows lie within the width of the image; the first one starts at
+ * row + offset. A row of padding is one word that every tap reads. kernel_w is p->kernel_w, or a
+ * constant where that pays. */
 __attribute__((always_inline)) static inline void inner_windows(const rnnc_conv2d *p, const rnnc_job *job,
                                                                 int32_t kernel_w, int32_t count,
                                                                 int32_t offset, int32_t channel,
@@ -91,7 +91,8 @@ __attribute__((always_inline)) static inline void inner_windows(const rnnc_conv2
 }
 
 /* Any window; taps outside of the image count as the zero point. */
-static void border_window(const rnnc_conv2d *p, const rnnc_job *job, int32_t left, int32_t channel, int8_t *out) {
+static void border_window(const rnnc_conv2d *p, const rnnc_job *job, int32_t left, int32_t channel,
+                          int8_t *out) {
     const int8_t *weights = p->weights + channel * p->kernel_h * p->kernel_w;
     uint32_t padding = padding_word(p);
     rnnc_quad acc = start(p, channel);
@@ -107,7 +108,8 @@ static void border_window(const rnnc_conv2d *p, const rnnc_job *job, int32_t lef
     finish(p, acc, channel, out);
 }
 
-/* The channels that are left over when there are not four: reading a word would pass the end of the row. */
+/* The channels that are left over when there are not four: reading a word would pass the end of the
+ * row. */
 static int32_t single_channel(const rnnc_conv2d *p, const void *const *rows, int32_t left, int32_t channel,
                               const int8_t *weights) {
     int32_t acc = p->bias[channel];
@@ -167,7 +169,8 @@ void rnnc_depthwise_s8(const void *params, const rnnc_job *job) {
         int8_t *out = (int8_t *)job->out + channel + lane;
         int32_t left = -p->pad_left;
         for (int32_t x = 0; x < p->out_width; ++x, left += p->stride_w, out += p->in_channels) {
-            int32_t acc = single_channel(p, job->rows, left, channel + lane, p->weights + channel * taps + lane);
+            int32_t acc =
+                single_channel(p, job->rows, left, channel + lane, p->weights + channel * taps + lane);
             *out = rnnc_requantise(acc, channel + lane, &p->requant);
         }
     }

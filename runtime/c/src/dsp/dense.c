@@ -3,8 +3,8 @@
 
 #if RNNC_USE_DSP
 
-/* Adds the products of one input row and a pair of outputs. The last elements of a row that is not whole words are
- * brought together first, since reading past its end is not allowed. */
+/* Adds the products of one input row and a pair of outputs. The last elements of a row that is not
+ * whole words are brought together first, since reading past its end is not allowed. */
 static rnnc_quad pair_of_row(const rnnc_dense *p, const int8_t *row, const int8_t *weights, rnnc_quad acc) {
     int32_t words = p->row_size / 4;
     int32_t rest = p->row_size % 4;

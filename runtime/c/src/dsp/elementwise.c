@@ -60,8 +60,7 @@ static inline uint32_t add_word(uint32_t a, uint32_t b, const add_constants *k) 
     return clamp_bytes(interleave(low_halves(y0, y2), low_halves(y1, y3)), k);
 }
 
-static void add_run(const int8_t *a, const int8_t *b, int8_t *out, int32_t count,
-                    const add_constants *k) {
+static void add_run(const int8_t *a, const int8_t *b, int8_t *out, int32_t count, const add_constants *k) {
     int32_t i = 0;
     for (; i + 4 <= count; i += 4) {
         uint32_t y = add_word(rnnc_load_word(a + i), rnnc_load_word(b + i), k);

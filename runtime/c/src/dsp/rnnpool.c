@@ -46,12 +46,10 @@ RNNC_SATURATE(saturate_pair_to_15_bits, "ssat16", "15", "")
 
 #if RNNC_RNNPOOL_LIBRARY
 
-void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out,
-                      int32_t pitch) {
+void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch) {
     arm_matrix_instance_q15 matrix;
     /* the library's type has no const, but its product only reads */
-    arm_mat_init_q15(&matrix, (uint16_t)m->rows, (uint16_t)m->columns,
-                     (q15_t *)(uintptr_t)m->weights);
+    arm_mat_init_q15(&matrix, (uint16_t)m->rows, (uint16_t)m->columns, (q15_t *)(uintptr_t)m->weights);
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane, out += pitch) {
         arm_mat_vec_mult_q15(&matrix, vectors + lane * m->columns, out);
         if (m->shift > 0) {
@@ -91,9 +89,9 @@ static inline void store_sums(int16_t *to, int32_t low, int32_t high, int32_t sh
 
 /* `columns` is a literal wherever this is called: all addresses are then offsets from two pointers.
  */
-static inline __attribute__((always_inline)) void product_of_four(const rnnc_rnn_matrix *m,
-                                                                  const int16_t *v, int16_t *out,
-                                                                  int32_t pitch, int32_t columns) {
+static inline __attribute__((always_inline)) void product_of_four(const rnnc_rnn_matrix *m, const int16_t *v,
+                                                                  int16_t *out, int32_t pitch,
+                                                                  int32_t columns) {
     const int16_t *w = m->weights;
     const int16_t *end = w + m->rows * columns;
     for (; w != end; w += 2 * columns, out += 2) {
@@ -113,8 +111,7 @@ static inline __attribute__((always_inline)) void product_of_four(const rnnc_rnn
 }
 
 /* Any number of columns: two lanes at a time, as the addresses need registers too. */
-static void product_of_any(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out,
-                           int32_t pitch) {
+static void product_of_any(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch) {
     int32_t columns = m->columns;
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; lane += 2, out += 2 * pitch) {
         const int16_t *v = vectors + lane * columns;
@@ -135,8 +132,7 @@ static void product_of_any(const rnnc_rnn_matrix *m, const int16_t *vectors, int
     }
 }
 
-void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out,
-                      int32_t pitch) {
+void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch) {
     switch (m->columns) {
         case 4:
             product_of_four(m, vectors, out, pitch, 4);
@@ -174,8 +170,8 @@ static inline __attribute__((always_inline)) void gates(const int32_t *table, in
     }
 }
 
-static inline __attribute__((always_inline)) void updates(const int32_t *table, int smooth,
-                                                          int32_t x, int32_t *low, int32_t *high) {
+static inline __attribute__((always_inline)) void updates(const int32_t *table, int smooth, int32_t x,
+                                                          int32_t *low, int32_t *high) {
     if (smooth) {
         gates(table, smooth, x, low, high);
     } else {
@@ -186,9 +182,8 @@ static inline __attribute__((always_inline)) void updates(const int32_t *table, 
 
 static inline __attribute__((always_inline)) void update_lanes(const rnnc_rnn_cell *cell,
                                                                const int16_t *const *inputs,
-                                                               const int16_t *recurrent,
-                                                               int16_t *state, int smooth_gate,
-                                                               int smooth_update) {
+                                                               const int16_t *recurrent, int16_t *state,
+                                                               int smooth_gate, int smooth_update) {
     const int32_t hidden = cell->recurrent.rows, zeta = cell->zeta, mix = cell->mix;
     const int32_t *gate_table = smooth_gate ? cell->gate_table + 256 : NULL;
     const int32_t *update_table = smooth_update ? cell->update_table + 256 : NULL;
@@ -210,8 +205,8 @@ static inline __attribute__((always_inline)) void update_lanes(const rnnc_rnn_ce
     }
 }
 
-void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs,
-                     const int16_t *recurrent, int16_t *state) {
+void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, const int16_t *recurrent,
+                     int16_t *state) {
     if (cell->gate_table != NULL && cell->update_table != NULL) {
         update_lanes(cell, inputs, recurrent, state, 1, 1);
     } else if (cell->gate_table != NULL) {
