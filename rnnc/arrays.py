@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, Array]:
                 found = {name: loaded[name] for name in loaded.files}
     except OSError as error:
         raise CompileError("the file cannot be read", where=str(path), why=error.strerror or str(error)) from error
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise CompileError(
             "this is not a numpy file",
             where=str(path),

@@ -6,6 +6,8 @@ import io
 import json
 import shutil
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +26,23 @@ GRAPH, CONSTANTS, PLAN, REPORT = "rnnc/graph.txt", "rnnc/constants.npz", "rnnc/p
 INLINE = 16
 """Constants of up to this many elements are printed in graph.txt itself."""
 
+REPORT_KEYS = ("model", "target", "ram", "flash", "macs", "stages", "buffers", "ops")
+
 Json = dict[str, Any]
+
+# What zipfile, zlib, numpy, json and the parser of the text form raise on a file that was cut off or edited.
+_DAMAGES = (
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    OverflowError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,17 +130,26 @@ def read_bundle(folder: Path) -> Bundle:
     try:
         with np.load(folder / CONSTANTS, allow_pickle=False) as archive:
             constants = {name: archive[name] for name in archive.files}
-        graph = parse_graph((folder / GRAPH).read_text(), OPS, constants)
+        graph = parse_graph((folder / GRAPH).read_text(encoding="utf-8"), OPS, constants)
         verify(graph)
-        plan = _plan_from(json.loads((folder / PLAN).read_text()))
-        report = json.loads((folder / REPORT).read_text())
-    except CompileError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        plan = _plan_from(json.loads((folder / PLAN).read_text(encoding="utf-8")))
+        report = _report_from(json.loads((folder / REPORT).read_text(encoding="utf-8")))
+    except (CompileError, OSError, *_DAMAGES) as error:
         raise CompileError(
-            "the compiled model is damaged", where=str(folder), why=str(error), remedy="compile it again"
+            "the compiled model is damaged",
+            where=str(folder),
+            why=" ".join(str(error).split()) or type(error).__name__,
+            remedy="compile it again",
         ) from error
     return Bundle(folder, graph, plan, report)
+
+
+def _report_from(data: object) -> Json:
+    if not isinstance(data, dict):
+        raise ValueError(f"{REPORT} is not a JSON object")
+    if missing := [key for key in REPORT_KEYS if key not in data]:
+        raise ValueError(f"{REPORT} lacks {', '.join(missing)}")
+    return data
 
 
 def _plan_from(data: Json) -> Plan:

@@ -12,7 +12,7 @@ from rnnc.bundle import bundle_files, check_writable, write_bundle
 from rnnc.codegen.lower import check_name, identifier, lower
 from rnnc.codegen.program import CProgram
 from rnnc.codegen.render import render, runtime_files
-from rnnc.codegen.report import Measured, build_report
+from rnnc.codegen.report import Measured, build_report, static_bytes
 from rnnc.diagnostics import BudgetError, CompileError
 from rnnc.frontend import Model
 from rnnc.frontend.calibrate import Method, calibrate, calibration_runs
@@ -84,17 +84,42 @@ def compile_model(options: Options, progress: Progress = _silent) -> Compilation
     model = load_model(options.model)
     graph = integer_graph(model, options, result, progress)
 
-    progress("scheduling", 0, 1)
-    plan = schedule(graph, target, options.schedule, options.input_mode, ram=options.ram)
+    made = _generate(graph, target, name, options, 0, progress)
+    if made.plan.bank_sizes[0] + made.beside_arena > target.banks[0].size:
+        made = _generate(graph, target, name, options, made.beside_arena, progress)
+    if made.measured is None:
+        result.warnings.append(f"stack and code size are not known, because {ARM_GCC} is missing (see rnnc doctor)")
+    result.report = build_report(
+        graph, made.plan, made.program, target.banks, made.measured, result.notes, options.target
+    )
+    _check_budgets(options, target, made.plan, result.report)
+    write_bundle(options.out, bundle_files(graph, made.plan, result.report, made.sources))
+    return result
 
+
+@dataclass(frozen=True)
+class _Generated:
+    plan: Plan
+    program: CProgram
+    sources: dict[str, str]
+    measured: Measured | None
+
+    @property
+    def beside_arena(self) -> int:
+        """Bytes of the first bank that stack and static data take."""
+        return static_bytes(self.program) + (self.measured.stack if self.measured else 0)
+
+
+def _generate(
+    graph: Graph, target: Target, name: str, options: Options, reserved: int, progress: Progress
+) -> _Generated:
+    """Schedule and print C, with ``reserved`` bytes of the first bank kept free of the arena."""
+    progress("scheduling", 0, 1)
+    plan = schedule(graph, target, options.schedule, options.input_mode, ram=options.ram, reserved=reserved)
     progress("writing C", 0, 1)
     program = lower(graph, plan, name)
     sources = {**render(program), **runtime_files(program)}
-    measured = _measure(sources, program, result)
-    result.report = build_report(graph, plan, program, target.banks, measured, result.notes, options.target)
-    _check_budgets(options, target, plan, result.report)
-    write_bundle(options.out, bundle_files(graph, plan, result.report, sources))
-    return result
+    return _Generated(plan, program, sources, _measure(sources, program))
 
 
 def integer_graph(model: Model, options: Options, result: Compilation, progress: Progress) -> Graph:
@@ -139,10 +164,9 @@ def _ranges(model: Model, samples: Samples, options: Options, progress: Progress
     return {name: (item.low, item.high) for name, item in found.items()}
 
 
-def _measure(sources: Mapping[str, str], program: CProgram, result: Compilation) -> Measured | None:
+def _measure(sources: Mapping[str, str], program: CProgram) -> Measured | None:
     """Stack and code size, as far as an Arm compiler is there."""
     if not has_tool(ARM_GCC):
-        result.warnings.append(f"stack and code size are not known, because {ARM_GCC} is missing (see rnnc doctor)")
         return None
     with tempfile.TemporaryDirectory(prefix="rnnc-") as folder:
         for name, text in sources.items():

@@ -113,18 +113,18 @@ def make_requant(
     Raises CompileError when a multiplier is so large that the accumulators would not fit (output scale far
     too small for the inputs).
     """
+    largest = float(np.max(real, initial=0.0))
+    pairs = [quantize_multiplier(float(value)) for value in real]
+    shift = left_shift_for(largest) if arithmetic == "fast" else max((pair[1] for pair in pairs), default=0)
+    if bound << max(shift, 0) > INT32_MAX:
+        raise CompileError(
+            f"accumulators of up to {bound} are multiplied by up to {largest:g}, which does not fit 32 bits",
+            why="the layer has too many weights, or the output scale is far too small for its inputs",
+            remedy="calibrate with representative data, give this output a larger scale, or split the layer",
+        )
     if arithmetic == "tflite":
-        pairs = [quantize_multiplier(float(value)) for value in real]
         multipliers = np.array([pair[0] for pair in pairs], np.int32)
         return Requant(arithmetic, multipliers, np.array([p[1] for p in pairs], np.int8), zero_point, low, high)
-    shift = left_shift_for(float(np.max(real, initial=0.0)))
-    if bound << shift > INT32_MAX:
-        raise CompileError(
-            f"the output scale is too small: accumulators of up to {bound} would be multiplied by "
-            f"{float(np.max(real)):g}",
-            why="the product does not fit 32 bits, so every output would saturate",
-            remedy="calibrate with representative data, or give this output a larger scale",
-        )
     multipliers = np.round(real * 2.0 ** (32 - shift)).astype(np.int64).clip(0, INT32_MAX).astype(np.int32)
     return Requant(arithmetic, multipliers, np.full(len(real), shift, np.int8), zero_point, low, high)
 

@@ -51,7 +51,8 @@ class AssignQuant(Pass):
                 self.annotate(port.value, self.calibrated(port.value, f"input '{port.name}'"))
         for node in list(graph.nodes):
             self.assign(graph, node)
-        for node in list(graph.nodes):
+        # the last first: an inner Concat can only join once its output is settled by the outer one
+        for node in reversed(list(graph.nodes)):
             if isinstance(node.op, FloatOp) and node.op.joins_quant:
                 self.join(graph, node)
 

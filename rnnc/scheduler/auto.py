@@ -57,6 +57,12 @@ def _check(network: Network, mode: Mode, options: Options) -> None:
             remedy="--schedule rows or auto",
         )
     if options.input_mode == "stream":
+        if network.n_inputs > 1:
+            raise CompileError(
+                f"a model with {network.n_inputs} inputs cannot be streamed",
+                why="rows are pushed to one input only",
+                remedy="--input-mode buffer",
+            )
         for value in sorted(network.outputs):
             if value < network.n_inputs:
                 raise CompileError(
@@ -119,8 +125,6 @@ def _over_budget(
         remedies.append("--schedule auto or rows")
     if plan.input_mode == "buffer":
         remedies.append("--input-mode stream")
-    if plan.output_mode == "buffer":
-        remedies.append("--output-mode stream")
     remedies.append("a smaller input or fewer channels where the peak is")
     return BudgetError(
         f"the activations need {plan.arena} bytes, but {limit}",

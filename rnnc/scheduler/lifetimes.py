@@ -151,6 +151,8 @@ def _groups(
         output = network.tasks[index].output
         best: tuple[int, _Group] | None = None
         for value in _overwritable(network, index, lives):
+            if value in held:
+                continue
             group = group_of[value]
             joined = _join(group, output, group_of[output], whole=output in held)
             saved = group.slots + group_of[output].slots - joined.slots
