@@ -224,14 +224,16 @@ class Sketch:
         features = int(np.prod(x.shape))
         flat = f"t{len(self.nodes)}"
         self.nodes.append(helper.make_node("Flatten", [x.name], [flat], name=f"flatten{flat}", axis=1))
-        # without a dense layer behind it, flattening more than one pixel would move numbers, which is refused
-        if x.shape[1:] != (1, 1) or self.flag():
+        moved = x.shape[1:] != (1, 1)
+        if self.flag():
+            moved = False
             units = self.integer(1, 6)
             dense = f"t{len(self.nodes)}"
             tables = [self.normal(units, features, deviation=features**-0.5), self.normal(units)]
             self.nodes.append(helper.make_node("Gemm", [flat, *tables], [dense], name=f"gemm{dense}", transB=1))
             flat, features = dense, units
-        if self.flag():
+        # a softmax reads channels: over a flattened map it would need the numbers moved, which is refused
+        if not moved and self.flag():
             soft = f"t{len(self.nodes)}"
             self.nodes.append(helper.make_node("Softmax", [flat], [soft], name=f"softmax{soft}", axis=1))
             flat = soft

@@ -38,7 +38,8 @@ from tests.random_models import models
 
 ARITHMETICS: tuple[Arithmetic, ...] = ("fast", "tflite")
 MODES: tuple[Mode, ...] = ("layer", "rows", "auto")
-TOLERANCE = 3.0
+TOLERANCE = 3.5
+"""Output steps: the largest of 3,000 random models is between 3 and this."""
 SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
 
 

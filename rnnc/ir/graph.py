@@ -48,17 +48,26 @@ class Port:
     dtype: PortDType = "float32"
     axes: tuple[int, ...] = ()
     batched: bool = True
+    unmerged: tuple[int, ...] = ()
+    """The shape that ``axes`` belong to, where the model has merged axes of it into ``shape`` (a flattened map)."""
+
+    @property
+    def axis_shape(self) -> tuple[int, ...]:
+        return self.unmerged or self.shape
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        return self.axes or tuple(range(len(self.axis_shape)))
 
     def to_value(self, array: Array) -> Array:
         """A batchless model array in the axis order of the value."""
-        order = self.axes or tuple(range(len(self.shape)))
-        return np.ascontiguousarray(array.reshape(self.shape).transpose(order)).reshape(self.value.type.shape)
+        permuted = np.ascontiguousarray(array.reshape(self.axis_shape).transpose(self.order))
+        return permuted.reshape(self.value.type.shape)
 
     def from_value(self, array: Array) -> Array:
         """The inverse of `to_value`."""
-        order = self.axes or tuple(range(len(self.shape)))
-        permuted = array.reshape(tuple(self.shape[axis] for axis in order))
-        return np.ascontiguousarray(permuted.transpose(tuple(np.argsort(order))))
+        permuted = array.reshape(tuple(self.axis_shape[axis] for axis in self.order))
+        return np.ascontiguousarray(permuted.transpose(tuple(np.argsort(self.order)))).reshape(self.shape)
 
 
 @dataclass(eq=False)

@@ -70,7 +70,8 @@ def _typed(value: Value) -> str:
 
 def _port(port: Port) -> str:
     batched = " batched" if port.batched else ""
-    return f"as {port.dtype}{_tuple(port.shape)} axes={_tuple(port.axes)}{batched}"
+    unmerged = f" of {_tuple(port.unmerged)}" if port.unmerged else ""
+    return f"as {port.dtype}{_tuple(port.shape)}{unmerged} axes={_tuple(port.axes)}{batched}"
 
 
 def _tuple(items: Sequence[int]) -> str:
@@ -319,7 +320,8 @@ class _Parser:
         self.take("name", "as")
         dtype = cast(PortDType, self.choice("element type", get_args(PortDType)))
         shape = self.integers()
+        unmerged = self.integers() if self.accept("of") else ()
         self.take("name", "axes")
         self.take("mark", "=")
         axes = self.integers()
-        return Port(name, value, shape, dtype, axes, self.accept("batched"))
+        return Port(name, value, shape, dtype, axes, self.accept("batched"), unmerged)

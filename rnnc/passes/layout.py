@@ -248,7 +248,17 @@ def _transposition(shape: Shape, index: Index) -> tuple[int, ...] | None:
 
 def _place_output(port: Port, view: View) -> None:
     # element i of the output is element index[i] of the value: in the value's order, the output's elements are
-    axes = _transposition(port.shape, np.argsort(view.elements))
+    index = np.argsort(view.elements)
+    shape = port.shape
+    axes = _transposition(shape, index)
+    if axes is None:
+        # a flattened map: its axes are merged in the model, and still apart in the value
+        for order in permutations(range(len(view.value.type.shape))):
+            shape = tuple(view.value.type.shape[axis] for axis in order)
+            axes = _transposition(shape, index)
+            if axes is not None:
+                port.unmerged = shape
+                break
     if axes is None:
         raise CompileError(
             f"the output '{port.name}' {list(port.shape)} is not a transposition of '{view.value.name}' "

@@ -107,11 +107,6 @@ STUCK: dict[str, tuple[str, Shapes, tuple[str, ...]]] = {
             "undo it in the model",
         ),
     ),
-    "flattened output": (
-        f"{IMAGE} {{ c = Conv(x, w, b) [f] y = Flatten(c) }}",
-        CONV,
-        ("node 'f'", "the output 'y' [96] is not a transposition of 'c' [6, 4, 4]", "channels-last"),
-    ),
 }
 
 

@@ -167,6 +167,7 @@ CASES: dict[str, tuple[str, Shapes]] = {
         f"{IMAGE} {{ c = Conv(x, w, b) r = Relu(c) f = Flatten(r) h = Gemm<transB = 1>(f, v, u) y = Relu(h) }}",
         {**CONV, "v": (5, 96), "u": (5,)},
     ),
+    "flattened map": (f"{IMAGE} {{ c = Conv(x, w, b) y = Flatten(c) }}", CONV),
     "gemm scaled": (f"{VECTOR} {{ y = Gemm<alpha = 0.5, beta = 2.0>(x, v, u) }}", {"v": (10, 3), "u": (3,)}),
     "matmul and add": (f"{VECTOR} {{ m = MatMul(x, v) y = Add(m, u) }}", {"v": (10, 3), "u": (3,)}),
     "computed reshape": (

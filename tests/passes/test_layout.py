@@ -184,5 +184,16 @@ def test_concatenation_of_maps_of_different_sizes() -> None:
 def test_flattened_output() -> None:
     net = Net()
     a = conv(net, "a", net.input("x", 3, 4, 5), 2)
-    text = refusal(net.output(net.op("f", Rearrange((0, 1, 2), (40,)), a)))
-    assert "node 'f': the output 'f' [40] is not a transposition of 'a' [4, 5, 2]" in text
+    graph = net.output(net.op("f", Rearrange((0, 1, 2), (40,)), a))
+    run_pass(ChannelsLast(), graph)
+    port = graph.outputs[0]
+    assert (port.shape, port.unmerged, port.axes) == ((40,), (2, 4, 5), (1, 2, 0))
+    assert op_names(graph) == ["conv"]
+
+
+def test_output_with_a_split_axis_moved() -> None:
+    net = Net()
+    a = conv(net, "a", net.input("x", 3, 4, 5), 6)
+    split = net.op("s", Rearrange((0, 1, 2), (2, 3, 20)), a)
+    text = refusal(net.output(net.op("f", Rearrange((1, 0, 2), (6, 20)), split)))
+    assert "node 'f': the output 'f' [6, 20] is not a transposition of 'a' [4, 5, 6]" in text
