@@ -36,7 +36,8 @@ def checks() -> list[Check]:
         _tool("qemu-system-arm", "running Cortex-M4 images without a board"),
         _tool("openocd", "flashing a board"),
     ]
-    return [*tools, _cmsis(), _modules()]
+    library = _cmsis()
+    return [*tools, library] if library.found else [*tools, library, _modules()]
 
 
 def _guarded(name: str, purpose: str, remedy: str, look: Callable[[], str | None]) -> Check:
@@ -74,7 +75,10 @@ def _cmsis() -> Check:
         folder = cmsis.locate()
         return None if folder is None else f"in {folder}"
 
-    remedy = f"run `make setup`, or set {cmsis.ENVIRONMENT}; without it, builds use the portable kernels"
+    remedy = (
+        f"run `python -m rnnc.toolchain.cmsis`, or set {cmsis.ENVIRONMENT}; "
+        "without it, builds use rnnc's own kernels alone, with the same bytes"
+    )
     return _guarded(f"CMSIS-DSP {cmsis.VERSION}", "the RNNPool kernels on Cortex-M4", remedy, look)
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from rnnc.codegen.render import closure, included, render, runtime_files
-from rnnc.resources import runtime_dir
+from rnnc.resources import runtime_dir, templates_dir
 from tests.codegen.graphs import GRAPHS, program_of
 
 FAMILIES = sorted(path.stem for path in (runtime_dir() / "src").glob("*.c"))
@@ -42,7 +41,7 @@ def test_generated_text_is_tidy(name: str) -> None:
 
 def test_templates_decide_nothing() -> None:
     """No size, kernel or offset is computed in a template: arithmetic belongs in lower.py."""
-    for path in (Path(runtime_dir()).parents[1] / "rnnc" / "codegen" / "templates").glob("*.j2"):
+    for path in templates_dir().glob("*.j2"):
         for piece in path.read_text(encoding="utf-8").split("{{")[1:]:
             expression = piece.partition("}}")[0]
             assert not set("*/%<>") & set(expression.replace('"', "")), f"{path.name}: {expression}"
