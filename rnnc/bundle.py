@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import tempfile
 import zipfile
 import zlib
@@ -78,21 +77,19 @@ def write_bundle(folder: Path, files: Mapping[str, bytes]) -> None:
 
     Raises CompileError where ``folder`` holds something that is not a bundle or cannot be written.
     """
+    folder = folder.resolve()
     check_writable(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as work:
+            staging = Path(work) / "new"
+            for name, content in files.items():
+                path = staging / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            _swap(staging, folder, Path(work) / "old")
     except OSError as error:
-        raise CompileError("cannot write here", where=str(folder), why=error.strerror) from error
-    try:
-        staging.chmod(0o755)
-        for name, content in files.items():
-            path = staging / name
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(content)
-        _swap(staging, folder)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        raise CompileError("cannot write here", where=str(folder), why=error.strerror or str(error)) from error
 
 
 def check_writable(folder: Path) -> None:
@@ -108,14 +105,17 @@ def check_writable(folder: Path) -> None:
         raise CompileError("this is a file, not a folder", where=str(folder), remedy="name a folder with -o")
 
 
-def _swap(staging: Path, folder: Path) -> None:
+def _swap(staging: Path, folder: Path, old: Path) -> None:
+    """Put ``staging`` in the place of ``folder``, which moves to ``old``; on an error it is where it was."""
     if not folder.exists():
         staging.replace(folder)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-    folder.replace(old / "bundle")
-    staging.replace(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    folder.replace(old)
+    try:
+        staging.replace(folder)
+    except OSError:
+        old.replace(folder)
+        raise
 
 
 def read_bundle(folder: Path) -> Bundle:

@@ -143,7 +143,7 @@ def integer_graph(model: Model, options: Options, result: Compilation, progress:
     samples = _samples(model, options, result)
     ranges = _ranges(model, samples, options, progress)
     progress("rounding weights", 0, 1)
-    run_passes(graph, integer_passes(ranges, samples), note, after)
+    run_passes(graph, integer_passes(ranges, list(samples)), note, after)
     return graph
 
 

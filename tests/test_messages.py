@@ -148,7 +148,16 @@ def test_a_folder_for_a_model(rnnc: Rnnc, tmp_path: Path) -> None:
     [
         ("--ram", "lots", 2, ("'lots' is not a size; write 65536, 64KiB or 1MiB",)),
         ("--ram", "-5", 2, ("is not a size",)),
-        ("--ram", "100", 1, ("conv0: the activations need 232 bytes, but 100 bytes were asked for", "why: most is in use at step", "try: ")),
+        (
+            "--ram",
+            "100",
+            1,
+            (
+                "conv0: the activations need 232 bytes, but 100 bytes were asked for",
+                "why: most is in use at step",
+                "try: ",
+            ),
+        ),
         ("--flash", "1KiB", 1, ("bytes of flash", "more than there are", "why: weights", "try: ")),
         ("--target", "z80", 2, ("unknown target 'z80'", "try: one of cortex-m4, host")),
         ("--dump-after", "folding", 2, ("there is no pass 'folding'", "try: one of absorb-qdq, channels-last")),
@@ -230,6 +239,36 @@ def test_out_that_is_a_file(rnnc: Rnnc, bundles: Path, tmp_path: Path) -> None:
     ended = rnnc("compile", bundles / "classifier.onnx", "-o", tmp_path / "out")
     assert_refused(ended, "out: this is a file, not a folder", "try: ")
     assert (tmp_path / "out").read_text() == "precious"
+
+
+def test_an_error_in_the_last_step_keeps_the_old_bundle(
+    rnnc: Rnnc, bundles: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, replace = snapshot(bundle.parent), Path.replace
+
+    def full_disk(path: Path, target: Path) -> Path:
+        if path.name == "new":
+            raise OSError(28, "No space left on device")
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", full_disk)
+    ended = rnnc("compile", bundles / "classifier.onnx", "-o", bundle)
+    assert_refused(ended, "bundle: cannot write here", "why: No space left on device")
+    assert snapshot(bundle.parent) == before
+
+
+def test_out_that_is_the_current_folder_or_a_link(
+    rnnc: Rnnc, bundles: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older bundle is replaced where it is."""
+    arguments = ("compile", bundles / "classifier.onnx", "--arithmetic", "tflite", "-o")
+    link = bundle.parent / "link"
+    link.symlink_to(bundle)
+    assert rnnc(*arguments, link).code == 0
+    assert link.is_symlink()
+    assert '"tflite"' in (bundle / "report.json").read_text()
+    monkeypatch.chdir(bundle)
+    assert rnnc(*arguments, ".").code == 0
 
 
 def test_out_below_a_file(rnnc: Rnnc, bundles: Path, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from rnnc.scheduler.auto import Mode, schedule
 from rnnc.scheduler.plan import InputMode
 from rnnc.scheduler.simulate import simulate
 from rnnc.target import load_target
+from tests.onnx_models import onnx_model
 from tests.random_models import models
 
 ARITHMETICS: tuple[Arithmetic, ...] = ("fast", "tflite")
@@ -86,13 +87,8 @@ def assert_equal(expected: Mapping[str, Array], actual: Mapping[str, Array], wha
         np.testing.assert_array_equal(actual[name], array, err_msg=f"{what}, output {name}")
 
 
-@settings(max_examples=25, suppress_health_check=SLOW)
-@given(models(), st.sampled_from(ARITHMETICS), st.sampled_from(MODES), st.booleans(), st.integers(0, 99))
-def test_every_way_to_run_a_model_gives_the_same_bytes(
-    source: ModelProto, arithmetic: Arithmetic, mode: Mode, stream: bool, seed: int
-) -> None:
+def assert_all_ways_agree(source: ModelProto, arithmetic: Arithmetic, mode: Mode, stream: bool, seed: int) -> None:
     """The whole-tensor interpreter, the simulation of every schedule, and the C of one of them."""
-    note(onnx.printer.to_text(source))
     model = prepare_model(source, "random")
     ranges = ranges_of(model, generated_samples(input_specs(model), 3, 0))
     graph = compiled(model, ranges, arithmetic)
@@ -109,6 +105,64 @@ def test_every_way_to_run_a_model_gives_the_same_bytes(
         outputs = execute(bundle, inputs, "host").outputs
     for run in range(2):
         assert_equal(expected[run], {name: array[run] for name, array in outputs.items()}, f"host C, run {run}")
+
+
+@settings(max_examples=25, suppress_health_check=SLOW)
+@given(models(), st.sampled_from(ARITHMETICS), st.sampled_from(MODES), st.booleans(), st.integers(0, 99))
+def test_every_way_to_run_a_model_gives_the_same_bytes(
+    source: ModelProto, arithmetic: Arithmetic, mode: Mode, stream: bool, seed: int
+) -> None:
+    note(onnx.printer.to_text(source))
+    assert_all_ways_agree(source, arithmetic, mode, stream, seed)
+
+
+ONCE_WRONG = {
+    "an in-place operator overwrote an output in the last step": """
+        m (float[batch,1,9,10] x) => (float[batch,1,1,1] y, float[batch,1] z) {
+          r = Relu (x)
+          y = GlobalAveragePool (r)
+          f = Flatten <axis = 1> (y)
+          z = Softmax <axis = 1> (f)
+        }""",
+    "a concatenation of concatenations changed the inner one's scale": """
+        m (float[batch,3,4,7] x) => (float[batch,8,4,7] y)
+        <float[1,3,1,1] w = {0.25, 0.5, 0.6}> {
+          c = Conv (x, w)
+          one = Concat <axis = 1> (x, x)
+          two = Concat <axis = 1> (c, c)
+          y = Concat <axis = 1> (one, two)
+        }""",
+    "rows and columns of a channels-last input were swapped before a slice": """
+        m (float[batch,10,12,1] x) => (float[batch,1,10,3] y)
+        <int64[1] start = {8}, int64[1] stop = {11}, int64[1] axis = {3}> {
+          t = Transpose <perm = [0, 3, 1, 2]> (x)
+          s = Slice (t, start, stop, axis)
+          y = Softmax <axis = 1> (s)
+        }""",
+    "a channels-last input was padded along its channels": """
+        m (float[batch,9,12,3] x) => (float[batch,3,13,14] y)
+        <int64[8] pads = {0, 0, 2, 0, 0, 0, 2, 2}> {
+          t = Transpose <perm = [0, 3, 1, 2]> (x)
+          y = Pad <mode = "edge"> (t, pads)
+        }""",
+    "a bundle of one elementwise operator lacked a header": """
+        m (float[batch,2,3,4] x) => (float[batch,2,3,4] y) { y = Add (x, x) }""",
+}
+
+
+@pytest.mark.parametrize("arithmetic", ARITHMETICS)
+@pytest.mark.parametrize("case", ONCE_WRONG)
+def test_models_that_once_went_wrong(case: str, arithmetic: Arithmetic) -> None:
+    assert_all_ways_agree(onnx_model(ONCE_WRONG[case]), arithmetic, "auto", False, 1)
+
+
+@pytest.mark.parametrize(
+    ("op", "scale", "zero_point"), [("Softmax", 256, -128), ("Sigmoid", 256, -128), ("Tanh", 128, 0)]
+)
+def test_operators_of_a_fixed_range_get_the_scale_of_tensorflow_lite(op: str, scale: int, zero_point: int) -> None:
+    model = prepare_model(onnx_model(f"m (float[batch,3,4,4] x) => (float[batch,3,4,4] y) {{ y = {op} (x) }}"), "m")
+    graph = compiled(model, {"x": (-1.0, 1.0), "y": (0.0, 0.3)}, "tflite")
+    assert graph.outputs[0].value.type.quant == Quant(1 / scale, zero_point)
 
 
 @settings(max_examples=200, suppress_health_check=SLOW)

@@ -90,6 +90,13 @@ class Requant:
             scaled = multiply_by_quantized_multiplier(acc, multiplier, shift)
         return np.clip(scaled + self.zero_point, self.low, self.high)
 
+    @property
+    def real(self) -> npt.NDArray[np.float64]:
+        """What the accumulators are multiplied by, by channel."""
+        exponents = self.shifts.astype(np.float64) - (32 if self.arithmetic == "fast" else 31)
+        result: npt.NDArray[np.float64] = self.multipliers * 2.0**exponents
+        return result
+
     def apply_once(self, acc: Int64Array) -> Int64Array:
         """The same with one rounding in either arithmetic, as LiteRT's fully connected kernel has it."""
         if self.arithmetic == "fast":

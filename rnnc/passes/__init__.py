@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rnnc.ir.graph import Graph
 from rnnc.ir.op import FloatOp
 from rnnc.ir.types import Array
 from rnnc.ir.verify import verify
 from rnnc.passes.assign_quant import AssignQuant, Range
-from rnnc.passes.base import Pass
+from rnnc.passes.base import Calibration, Pass
 from rnnc.passes.batchnorm import FoldAffine
 from rnnc.passes.clamp import FuseClamp
 from rnnc.passes.constant_channels import ConstantChannels
+from rnnc.passes.correct_bias import CorrectBias
 from rnnc.passes.dead import RemoveDead
 from rnnc.passes.layout import ChannelsLast
 from rnnc.passes.padding import FusePad
@@ -30,13 +31,15 @@ FLOAT_PASSES: tuple[Pass, ...] = (
 )
 
 
-def integer_passes(ranges: Mapping[str, Range], samples: Iterable[Mapping[str, Array]] = ()) -> tuple[Pass, ...]:
+def integer_passes(ranges: Mapping[str, Range], samples: Sequence[Mapping[str, Array]] = ()) -> tuple[Pass, ...]:
     """The rest of the pipeline; ``ranges`` by value name and calibration ``samples`` for what the model has not
     quantised itself."""
+    calibration = Calibration(samples)
     return (
-        RoundWeights(samples),
+        RoundWeights(calibration),
         AssignQuant(ranges),
         Quantise(),
+        CorrectBias(calibration),
         ConstantChannels(),
         RemoveDead("remove-dead-channels"),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -13,12 +12,11 @@ from rnnc.ir.graph import Graph, Node
 from rnnc.ir.interpret import run_float
 from rnnc.ir.op import Const, LinearFloatOp
 from rnnc.ir.ops.linear import stored_weights
-from rnnc.ir.types import Array
-from rnnc.passes.base import Note, Pass, Property
+from rnnc.passes.base import Calibration, Note, Pass, Property
 
 Float64Array = npt.NDArray[np.float64]
 
-POSITIONS = 512
+POSITIONS = 1024
 """Output positions per sample and layer that the statistics are taken from."""
 MAX_DEPTH = 2400
 """Above this many products per output only the bias is corrected: the matrices would be too large."""
@@ -51,14 +49,14 @@ class RoundWeights(Pass):
        as far as the inputs are correlated on the samples (Frantar et al., GPTQ, 2023, section 3; Hassibi et al., 1993);
     2. the mean error that is left on the samples is taken off the bias (Nagel et al., 2019, section 4.2).
 
-    ``samples`` are model inputs by port name, batchless and in the model's own axis order.
+    ``calibration`` has the samples; it is left with the mean output of every such layer.
     """
 
     name: ClassVar[str] = "round-weights"
     requires: ClassVar[frozenset[Property]] = frozenset({"channels_last"})
 
-    def __init__(self, samples: Iterable[Mapping[str, Array]]) -> None:
-        self.samples = samples
+    def __init__(self, calibration: Calibration) -> None:
+        self.calibration = calibration
 
     def run(self, graph: Graph, note: Note) -> None:
         nodes = [node for node in graph.nodes if isinstance(node.op, LinearFloatOp) and node.op.weight.stored is None]
@@ -67,14 +65,14 @@ class RoundWeights(Pass):
         moments: dict[str, _Moments] = {}
         rng = np.random.default_rng(0)
         count = 0
-        for sample in self.samples:
+        for sample in self.calibration.samples:
             values = run_float(graph, sample)
             for node in nodes:
                 _collect(moments, node, values[node.inputs[0].name], rng)
             count += 1
         if count:
             for node in nodes:
-                _round(node, moments[node.name])
+                self.calibration.means[node.name] = _round(node, moments[node.name])
             note(f"weights of {len(nodes)} layers rounded for the outputs on {count} samples")
 
 
@@ -95,10 +93,11 @@ def _collect(moments: dict[str, _Moments], node: Node, x: npt.NDArray[np.float32
         found.squares += by_group.transpose(0, 2, 1) @ by_group
 
 
-def _round(node: Node, moments: _Moments) -> None:
+def _round(node: Node, moments: _Moments) -> Float64Array:
+    """Round the weights of a layer; returns its mean output [O] with the exact ones, before any clamp."""
     op = node.op
     if not isinstance(op, LinearFloatOp):
-        return
+        return np.zeros(0)
     nearest, scale = stored_weights(op.weight)
     out, groups = nearest.shape[0], moments.total.shape[0]
     exact = op.weight.values.reshape(groups, out // groups, -1).astype(np.float64)
@@ -110,8 +109,10 @@ def _round(node: Node, moments: _Moments) -> None:
     error = exact - rounded * steps[:, :, None]
     correction = np.einsum("gok,gk->go", error, moments.mean).reshape(out)
     weight = Const(op.weight.values, rounded.reshape(nearest.shape), scale)
-    bias = (op.bias.values.ravel() if op.bias is not None else np.zeros(out)) + correction
-    node.op = replace(op, weight=weight, bias=Const(bias.astype(np.float32)))  # type: ignore[type-var]
+    bias = np.broadcast_to(op.bias.values.ravel(), (out,)).astype(np.float64) if op.bias is not None else np.zeros(out)
+    node.op = replace(op, weight=weight, bias=Const((bias + correction).astype(np.float32)))  # type: ignore[type-var]
+    mean: Float64Array = np.einsum("gok,gk->go", exact, moments.mean).reshape(out) + bias
+    return mean
 
 
 def _compensated(weight: Float64Array, steps: Float64Array, covariance: Float64Array) -> npt.NDArray[np.int64]:

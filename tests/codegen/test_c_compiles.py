@@ -54,7 +54,9 @@ def test_bundles_have_no_warnings(name: str, compiler: str, tmp_path: Path) -> N
     bundle = bundle_of(name, tmp_path, input_mode=mode, target="host")
     (tmp_path / "objects").mkdir()
     command = [compiler, *STRICT, "-c", *sorted(bundle.folder.glob("*.c"))]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, cwd=tmp_path / "objects")
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, check=False, cwd=tmp_path / "objects"
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 

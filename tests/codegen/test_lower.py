@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from rnnc.codegen.lower import check_name, comment, identifier, lower, unique_identifiers, used_banks
 from rnnc.codegen.report import build_report, static_bytes
 from rnnc.diagnostics import CompileError
-from rnnc.ir.op import Table
 from rnnc.ir.ops import OPS
 from rnnc.ir.text import parse_graph
 from rnnc.scheduler.auto import schedule
@@ -97,10 +95,9 @@ def test_too_many_rows_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     graph = graph_of("residual")
     plan = plan_of("residual", graph)
     graph.nodes[0].op = replace(graph.nodes[0].op, kernel_shape=(65, 1), pads=(32, 0, 32, 0))  # type: ignore[call-arg]
-    with pytest.raises(CompileError, match="node 'pool': needs 65 rows at once\n  why: .* at most 64") as caught:
+    with pytest.raises(CompileError, match=r"node 'pool': needs 65 rows at once\n  why: .* at most 64") as caught:
         lower(graph, plan, "g")
     assert "try: " in str(caught.value)
-
 
 
 def test_report_adds_up_without_a_compiler() -> None:

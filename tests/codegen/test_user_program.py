@@ -152,15 +152,18 @@ def test_two_models_in_one_program(compiler: str, tmp_path: Path) -> None:
     # the runtime once: what the second model needs beside its own two files and those of the first
     sources = {path.name: path for path in (*pooled.folder.glob("rnnc_*.c"), *two.folder.glob("rnnc_*.c"))}
     own = [bundle.folder / file for bundle in (two, pooled) for file in ("model.c", "weights.c")]
-    command = [compiler, *FLAGS, "-I", tmp_path, tmp_path / "main.c", *own, *sources.values(), "-o", tmp_path / "program"]
+    program = tmp_path / "program"
+    command = [compiler, *FLAGS, "-I", tmp_path, tmp_path / "main.c", *own, *sources.values(), "-o", program]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     rng = np.random.default_rng(6)
-    given = [inputs_of(bundle, rng) for bundle in (two, pooled)]
-    data = b"".join(array.tobytes() for arrays in given for array in arrays.values())
+    data, wanted = b"", b""
+    for bundle in (two, pooled):
+        given = inputs_of(bundle, rng)
+        data += b"".join(given[port.name].tobytes() for port in bundle.graph.inputs)
+        outputs = execute(bundle, given, "python").outputs
+        wanted += b"".join(outputs[port.name].tobytes() for port in bundle.graph.outputs)
     (tmp_path / "input.bin").write_bytes(data)
-    done = subprocess.run([tmp_path / "program"], capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = subprocess.run([program], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    results = [execute(bundle, arrays, "python").outputs for bundle, arrays in zip((two, pooled), given, strict=True)]
-    wanted = b"".join(outputs[port.name].tobytes() for bundle, outputs in zip((two, pooled), results, strict=True) for port in bundle.graph.outputs)
     assert (tmp_path / "output.bin").read_bytes() == wanted

@@ -117,5 +117,5 @@ def test_an_impossible_scale_names_the_node() -> None:
     net = Net()
     graph = net.output(net.op("y", conv(np.random.default_rng(3)), net.input("x", 2, 2, 3)))
     assign(graph, x=(-1e9, 1e9), y=(0.0, 1e-9))
-    with pytest.raises(CompileError, match="node 'y': accumulators of up to .* does not fit 32 bits"):
+    with pytest.raises(CompileError, match=r"node 'y': accumulators of up to .* does not fit 32 bits"):
         Quantise().run(graph, lambda text: None)

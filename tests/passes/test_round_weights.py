@@ -12,6 +12,7 @@ from rnnc.ir.op import Const, LinearFloatOp
 from rnnc.ir.ops.conv import Conv
 from rnnc.ir.ops.dense import Dense
 from rnnc.ir.ops.linear import stored_weights
+from rnnc.passes.base import Calibration
 from rnnc.passes.round_weights import RoundWeights
 from tests.graphs import Net, const
 
@@ -50,7 +51,7 @@ def test_the_error_on_new_samples_falls(group: int) -> None:
     exact = [run_float(graph, sample)["y"] for sample in fresh]
     before = error_of(graph, exact, fresh, nearest=True)
     notes: list[str] = []
-    RoundWeights(smooth_samples(rng, 20)).run(graph, notes.append)
+    RoundWeights(Calibration(smooth_samples(rng, 20))).run(graph, notes.append)
     assert error_of(graph, exact, fresh, nearest=False) < 0.8 * before
     assert notes == ["weights of 1 layers rounded for the outputs on 20 samples"]
 
@@ -61,7 +62,7 @@ def test_the_mean_error_goes_into_the_bias() -> None:
     graph = net.output(net.op("y", Dense(const(rng, 4, 6)), net.input("x", 1, 1, 6)))
     sample = {"x": np.full((1, 1, 6), 3.0, np.float32)}
     exact = run_float(graph, sample)["y"]
-    RoundWeights([sample]).run(graph, lambda text: None)
+    RoundWeights(Calibration([sample])).run(graph, lambda text: None)
     op = graph.nodes[0].op
     assert isinstance(op, Dense) and op.bias is not None
     stored, scale = stored_weights(op.weight)
@@ -75,14 +76,14 @@ def test_weights_of_a_quantised_model_are_left_alone() -> None:
     weight = Const(rng.normal(size=(2, 3)).astype(np.float32), rng.integers(-127, 128, (2, 3)), np.full(2, 0.1))
     graph = net.output(net.op("y", Dense(weight), net.input("x", 1, 1, 3)))
     op = graph.nodes[0].op
-    RoundWeights([{"x": np.ones((1, 1, 3), np.float32)}]).run(graph, lambda text: None)
+    RoundWeights(Calibration([{"x": np.ones((1, 1, 3), np.float32)}])).run(graph, lambda text: None)
     assert graph.nodes[0].op is op
 
 
 def test_an_input_that_never_varies_does_no_harm() -> None:
     rng = np.random.default_rng(7)
     graph = conv_net(rng)
-    RoundWeights([{"x": np.zeros((8, 8, 8), np.float32)}]).run(graph, lambda text: None)
+    RoundWeights(Calibration([{"x": np.zeros((8, 8, 8), np.float32)}])).run(graph, lambda text: None)
     op = graph.nodes[0].op
     assert isinstance(op, Conv) and op.weight.stored is not None
     nearest, _ = stored_weights(Const(op.weight.values))

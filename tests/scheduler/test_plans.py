@@ -167,7 +167,7 @@ def test_over_budget_message() -> None:
     text = str(caught.value)
     assert caught.value.where is not None and caught.value.where.startswith("n")
     assert "4096 in bank0 + 1024 in bank1" in text
-    assert "--schedule auto or rows, --input-mode stream, --output-mode stream" in text
+    assert "--schedule auto or rows, --input-mode stream" in text
     assert "most is in use at step" in text
 
 

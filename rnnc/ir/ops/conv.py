@@ -170,11 +170,11 @@ class Conv2D(LinearOp):
     def windows(self, inputs: Sequence[TensorType]) -> tuple[Window, ...]:
         return (Window(0, self.weight.shape[1], self.strides[0], self.dilations[0], self.pads[0]),)
 
-    def compute(self, windows: Sequence[WindowRows]) -> npt.NDArray[np.int64]:
+    def accumulators(self, windows: Sequence[WindowRows]) -> npt.NDArray[np.int64]:
         rows = windows[0].values.astype(np.float64)
         rows[~windows[0].present] = self.zero_point
         acc = convolve_rows(rows, self.weight, self, self.zero_point)
-        return self.requant.apply(np.rint(acc).astype(np.int64) + self.bias)
+        return np.rint(acc).astype(np.int64) + self.bias
 
     def macs(self, inputs: Sequence[TensorType], output: TensorType) -> int:
         return output.elements * int(np.prod(self.weight.shape[1:]))

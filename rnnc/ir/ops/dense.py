@@ -127,12 +127,12 @@ class DenseInt(LinearOp):
     def windows(self, inputs: Sequence[TensorType]) -> tuple[Window, ...]:
         return (Window(0, inputs[0].height),)
 
-    def compute(self, windows: Sequence[WindowRows]) -> npt.NDArray[np.int64]:
+    def accumulators(self, windows: Sequence[WindowRows]) -> npt.NDArray[np.int64]:
         rows = windows[0].values
         x = rows.reshape(len(rows), -1).astype(np.float64)
         # exact: the sums stay below 2^53
         acc = x @ self.weight.reshape(len(self.bias), -1).T.astype(np.float64)
-        return self.requantised(np.rint(acc).astype(np.int64) + self.bias)[:, None, :]
+        return (np.rint(acc).astype(np.int64) + self.bias)[:, None, :]
 
     def requantised(self, acc: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         return self.requant.apply_once(acc)

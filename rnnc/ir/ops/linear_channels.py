@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from rnnc.ir.channels import BoolArray, ChannelIndex, ChannelRange, KeptChannels
 from rnnc.ir.fixedpoint import INT32_MAX, Int8Array, Int32Array, Requant
-from rnnc.ir.op import IntOp
+from rnnc.ir.op import IntOp, WindowRows
 from rnnc.ir.types import TensorType
 
 Int64Array = npt.NDArray[np.int64]
@@ -107,6 +107,13 @@ class LinearOp(IntOp):
     @abstractmethod
     def contraction(self, inputs: Sequence[TensorType]) -> Contraction:
         """Its sum of products."""
+
+    @abstractmethod
+    def accumulators(self, windows: Sequence[WindowRows]) -> Int64Array:
+        """Sums of products with the bias [n, width, O], before the requantisation."""
+
+    def compute(self, windows: Sequence[WindowRows]) -> Int64Array:
+        return self.requantised(self.accumulators(windows))
 
     @abstractmethod
     def with_weights(self, weight: Int8Array, bias: Int32Array, requant: Requant, groups: int) -> LinearOp:
