@@ -6,6 +6,7 @@ import struct
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from rnnc.bundle import Bundle
 from rnnc.diagnostics import CompileError
 from rnnc.ir.graph import Port
+from rnnc.ir.interpret import model_output, stored_input
 from rnnc.ir.types import Array
 from rnnc.scheduler.simulate import simulate
 from rnnc.target import load_board
@@ -63,32 +65,23 @@ def _device_input(port: Port, arrays: Mapping[str, Array]) -> Array:
             where=where,
             why=f"the model takes {('n', *port.shape)}",
         )
-    quant = port.value.type.required_quant
     if port.dtype == "float32":
         if array.dtype.kind != "f":
             raise CompileError(f"an array of {array.dtype} does not fit", where=where, why="the model takes float32")
         if not np.isfinite(array).all():
             raise CompileError("the array holds NaN or infinity", where=where)
-        stored = np.rint(array.astype(np.float64) / quant.scale) + quant.zero_point
-        array = np.clip(stored, -128, 127).astype(np.int8)
     elif array.dtype != np.dtype(port.dtype):
         raise CompileError(f"an array of {array.dtype} does not fit", where=where, why=f"the model takes {port.dtype}")
-    elif port.dtype == "uint8":
-        array = (array.astype(np.int16) - 128).astype(np.int8)
-    return np.stack([port.to_value(item) for item in array])
+    return np.stack([stored_input(port, item) for item in array])
 
 
 def model_outputs(bundle: Bundle, outputs: Mapping[str, Array], raw: bool = False) -> dict[str, Array]:
     """Device outputs as the model gives them; float outputs are dequantised unless ``raw``."""
     result: dict[str, Array] = {}
     for port in bundle.graph.outputs:
-        array = np.stack([port.from_value(item) for item in outputs[port.name]])
-        if port.dtype == "float32" and not raw:
-            quant = port.value.type.required_quant
-            array = ((array.astype(np.float32) - quant.zero_point) * np.float32(quant.scale)).astype(np.float32)
-        elif port.dtype == "uint8":
-            array = (array.astype(np.int16) + 128).astype(np.uint8)
-        result[port.name] = array
+        keep = raw and port.dtype == "float32"
+        convert = port.from_value if keep else partial(model_output, port)
+        result[port.name] = np.stack([convert(item) for item in outputs[port.name]])
     return result
 
 

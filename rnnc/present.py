@@ -19,6 +19,7 @@ from rnnc.verification import Verdict
 from rnnc.zoo import Entry
 
 Report = Mapping[str, Any]
+PEAK_BUFFERS = 5
 TIMELINE = 64
 """Columns of the timeline of buffers."""
 
@@ -64,8 +65,11 @@ def report(console: Console, data: Report) -> None:
     bound = data["lower_bound"]
     console.print(f"  bound  {bound['bytes']:,} bytes: {bound['of']}", highlight=False)
     peak = data["peak"]
+    held = ", ".join(_short(name, 40) for name in peak["buffers"][:PEAK_BUFFERS])
+    hidden = len(peak["buffers"]) - PEAK_BUFFERS
+    more = f" and {hidden} more" if hidden > 0 else ""
     console.print(
-        f"  peak   at step {peak['step']:,} of {data['steps']:,}, held by {', '.join(peak['buffers'])}",
+        f"  peak   at step {peak['step']:,} of {data['steps']:,}, held by {held}{more}",
         highlight=False,
         markup=False,
     )

@@ -185,6 +185,7 @@ class _Lowering:
             channels=type_.channels,
             scale=float_literal(type_.required_quant.scale),
             zero_point=type_.required_quant.zero_point,
+            note=" The model has uint8 here; this is that less 128." if port.dtype == "uint8" else "",
         )
 
 

@@ -91,6 +91,8 @@ class CPort:
     channels: int
     scale: str
     zero_point: int
+    note: str = ""
+    """What the user must know about the element type, for a comment."""
 
 
 @dataclass(frozen=True, eq=False)

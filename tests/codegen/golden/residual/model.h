@@ -55,11 +55,19 @@ int residual_run(residual_t *m, const int8_t *input, int8_t *output);
 extern const rnnc_model residual_model;
 
 static inline int8_t residual_quantise_input(float real) {
-    float scaled = real / RESIDUAL_INPUT_SCALE + (float)RESIDUAL_INPUT_ZERO_POINT;
-    if (!(scaled > -128.0f)) {
+    float steps = real / RESIDUAL_INPUT_SCALE;
+    if (!(steps > (float)(-128 - RESIDUAL_INPUT_ZERO_POINT))) {
         return -128;
     }
-    return (int8_t)(scaled >= 127.0f ? 127 : (int32_t)(scaled >= 0.0f ? scaled + 0.5f : scaled - 0.5f));
+    if (steps >= (float)(127 - RESIDUAL_INPUT_ZERO_POINT)) {
+        return 127;
+    }
+    int32_t nearest = (int32_t)(steps < 0.0f ? steps - 0.5f : steps + 0.5f);
+    float error = steps - (float)nearest;
+    if (nearest % 2 != 0 && (error == 0.5f || error == -0.5f)) { /* halves to even, as ONNX does */
+        nearest += error < 0.0f ? -1 : 1;
+    }
+    return (int8_t)(nearest + RESIDUAL_INPUT_ZERO_POINT);
 }
 
 static inline float residual_dequantise_output(int8_t stored) {

@@ -57,11 +57,11 @@ int two_outputs_init(two_outputs_t *m, void *arena, size_t size);
 
 /* Where the input_left lies: fill it here to save a copy. It is overwritten by the run. */
 int8_t *two_outputs_input_left(const two_outputs_t *m);
-/* Where the input_right lies: fill it here to save a copy. It is overwritten by the run. */
+/* Where the input_right lies: fill it here to save a copy. It is overwritten by the run. The model has uint8 here; this is that less 128. */
 int8_t *two_outputs_input_right(const two_outputs_t *m);
 /* Where the output_joined lies after a run, until the next one. */
 const int8_t *two_outputs_output_joined(const two_outputs_t *m);
-/* Where the output_m_9_cut lies after a run, until the next one. */
+/* Where the output_m_9_cut lies after a run, until the next one. The model has uint8 here; this is that less 128. */
 const int8_t *two_outputs_output_m_9_cut(const two_outputs_t *m);
 
 /* One whole inference. Inputs are copied in unless they are given where they lie or NULL (already there);
@@ -77,19 +77,35 @@ int two_outputs_step(two_outputs_t *m, unsigned budget);
 extern const rnnc_model two_outputs_model;
 
 static inline int8_t two_outputs_quantise_input_left(float real) {
-    float scaled = real / TWO_OUTPUTS_INPUT_LEFT_SCALE + (float)TWO_OUTPUTS_INPUT_LEFT_ZERO_POINT;
-    if (!(scaled > -128.0f)) {
+    float steps = real / TWO_OUTPUTS_INPUT_LEFT_SCALE;
+    if (!(steps > (float)(-128 - TWO_OUTPUTS_INPUT_LEFT_ZERO_POINT))) {
         return -128;
     }
-    return (int8_t)(scaled >= 127.0f ? 127 : (int32_t)(scaled >= 0.0f ? scaled + 0.5f : scaled - 0.5f));
+    if (steps >= (float)(127 - TWO_OUTPUTS_INPUT_LEFT_ZERO_POINT)) {
+        return 127;
+    }
+    int32_t nearest = (int32_t)(steps < 0.0f ? steps - 0.5f : steps + 0.5f);
+    float error = steps - (float)nearest;
+    if (nearest % 2 != 0 && (error == 0.5f || error == -0.5f)) { /* halves to even, as ONNX does */
+        nearest += error < 0.0f ? -1 : 1;
+    }
+    return (int8_t)(nearest + TWO_OUTPUTS_INPUT_LEFT_ZERO_POINT);
 }
 
 static inline int8_t two_outputs_quantise_input_right(float real) {
-    float scaled = real / TWO_OUTPUTS_INPUT_RIGHT_SCALE + (float)TWO_OUTPUTS_INPUT_RIGHT_ZERO_POINT;
-    if (!(scaled > -128.0f)) {
+    float steps = real / TWO_OUTPUTS_INPUT_RIGHT_SCALE;
+    if (!(steps > (float)(-128 - TWO_OUTPUTS_INPUT_RIGHT_ZERO_POINT))) {
         return -128;
     }
-    return (int8_t)(scaled >= 127.0f ? 127 : (int32_t)(scaled >= 0.0f ? scaled + 0.5f : scaled - 0.5f));
+    if (steps >= (float)(127 - TWO_OUTPUTS_INPUT_RIGHT_ZERO_POINT)) {
+        return 127;
+    }
+    int32_t nearest = (int32_t)(steps < 0.0f ? steps - 0.5f : steps + 0.5f);
+    float error = steps - (float)nearest;
+    if (nearest % 2 != 0 && (error == 0.5f || error == -0.5f)) { /* halves to even, as ONNX does */
+        nearest += error < 0.0f ? -1 : 1;
+    }
+    return (int8_t)(nearest + TWO_OUTPUTS_INPUT_RIGHT_ZERO_POINT);
 }
 
 static inline float two_outputs_dequantise_output_joined(int8_t stored) {
