@@ -14,7 +14,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
-from rnnc import present
+from rnnc import present, present_profile
 from rnnc.bundle import read_bundle
 from rnnc.diagnostics import CompileError
 
@@ -212,6 +212,52 @@ def verify(out: Path, places: str, runs: int, as_json: bool) -> None:
     present.verdicts(stdout, verdicts, as_json)
     if any(verdict.difference for verdict in verdicts):
         raise SystemExit(1)
+
+
+@cli.command()
+@OUT
+@click.option("--on", "place", type=click.Choice(["qemu"]), default="qemu", show_default=True, help="Where to run.")
+@click.option("--compare", "other", type=click.Path(path_type=Path), help="Another compiled model to set beside it.")
+@click.option("--html", type=click.Path(path_type=Path), help="Also write bars by layer to this file.")
+@click.option("--annotate", metavar="FUNCTION", help="Print the instructions of a C function with their cycles.")
+@click.option(
+    "--refill",
+    default=2,
+    show_default=True,
+    type=click.IntRange(1, 3),
+    help="Cycles to refill the pipeline after a taken branch.",
+)
+@JSON
+def profile(
+    out: Path, place: str, other: Path | None, html: Path | None, annotate: str | None, refill: int, as_json: bool
+) -> None:
+    """Estimate the cycles of one inference on a Cortex-M4, layer by layer, without a board.
+
+    \b
+    rnnc profile kws --on qemu
+    rnnc profile kws --compare kws-before --html kws.html
+    """
+    from rnnc.arrays import write_file
+    from rnnc.profiler.page import page
+    from rnnc.profiler.profile import profile_bundle
+    from rnnc.profiler.timing import Timing
+
+    bundles = [read_bundle(path) for path in (out, other) if path is not None]
+    with _progress() as bar:
+        task = bar.add_task("", total=len(bundles))
+        profiles = []
+        for bundle in bundles:
+            bar.update(task, description=f"{place}: {bundle.name}")
+            profiles.append(profile_bundle(bundle, Timing(refill=refill)))
+            bar.advance(task)
+    if html is not None:
+        write_file(html, page(*profiles).encode())
+    if annotate is not None:
+        present_profile.annotation(stdout, profiles[0], annotate)
+    elif other is not None:
+        present_profile.comparison(stdout, profiles[0], profiles[1], as_json)
+    else:
+        present_profile.profile(stdout, profiles[0], as_json)
 
 
 @cli.command()

@@ -82,8 +82,13 @@ LAYERS = (
     ),
     Layer("verification", frozenset({"ir", "bundle", "execute"}), "it compares executions of a bundle"),
     Layer(
+        "profiler",
+        frozenset({"scheduler", "bundle", "target", "toolchain", "diagnostics"}),
+        "it measures bundles as they were written: what was compiled, not how",
+    ),
+    Layer(
         "present",
-        frozenset({"ir", "target", "toolchain", "verification", "zoo"}),
+        frozenset({"ir", "target", "toolchain", "verification", "profiler", "zoo"}),
         "it prints results and makes none",
     ),
     Layer("compile", EVERYTHING, ""),

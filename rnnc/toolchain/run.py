@@ -64,14 +64,16 @@ def run_image(
     input_bytes: bytes | None,
     *,
     trace: bool = False,
+    plugin: str | None = None,
     timeout: float = DEFAULT_TIMEOUT,
 ) -> RunResult:
     """Run an image on every inference in ``input_bytes`` (device layout), or its self-test if that is None.
 
-    ``trace`` asks for trace.bin, which only images built with tracing write. Raises CompileError if the board
+    ``trace`` asks for trace.bin, which only images built with tracing write. ``plugin`` is a TCG plugin with its
+    arguments, as QEMU's -plugin takes them; cycles then mean nothing. Raises CompileError if the board
     cannot be run from here, on a message of the guest, and after ``timeout`` seconds.
     """
-    command = _command(image, board)
+    command = _command(image, board, plugin)
     with tempfile.TemporaryDirectory(prefix="rnnc-") as name:
         folder = Path(name)
         if input_bytes is not None:
@@ -93,7 +95,7 @@ def run_image(
         )
 
 
-def _command(image: Image, board: Board) -> list[str | Path]:
+def _command(image: Image, board: Board, plugin: str | None) -> list[str | Path]:
     if board.is_host:
         return [image.elf.resolve()]
     if board.runner != "qemu" or board.machine is None:
@@ -103,8 +105,10 @@ def _command(image: Image, board: Board) -> list[str | Path]:
         )
     semihosting = "enable=on,target=native"
     machine = ["-M", board.machine, "-display", "none", "-monitor", "none", "-serial", "none"]
-    counting = ["-icount", _ICOUNT, "-semihosting-config", semihosting]
-    return [find_tool("qemu-system-arm"), *machine, *counting, "-kernel", image.elf.resolve()]
+    # Counting instructions splits blocks and repeats parts of them, which would mislead a plugin.
+    counting = ["-icount", _ICOUNT] if plugin is None else ["-plugin", plugin]
+    arguments = [*machine, *counting, "-semihosting-config", semihosting]
+    return [find_tool("qemu-system-arm"), *arguments, "-kernel", image.elf.resolve()]
 
 
 def _check_guest(returncode: int, log: str, board: Board) -> None:
