@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-C_SOURCES = $(shell find runtime boards -name '*.[ch]' | sort)
+C_SOURCES = $(shell find runtime boards rnnc -name '*.[ch]' | sort)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test bench lint check format wheel clean
@@ -27,7 +27,7 @@ lint: setup ## Run the linters, the type checker and the format checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	@echo "clang-format --dry-run -Werror (C sources of runtime/ and boards/)"
+	@echo "clang-format --dry-run -Werror (C sources of runtime/, boards/ and rnnc/)"
 	@clang-format --dry-run -Werror $(C_SOURCES)
 
 check: lint test ## What CI runs: lint, then test

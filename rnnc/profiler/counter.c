@@ -35,7 +35,7 @@ void qemu_plugin_register_atexit_cb(plugin_id id, on_exit *callback, void *data)
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *tb);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t index);
-size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
+const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
 uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
 unsigned qemu_plugin_mem_size_shift(plugin_memory info);
 _Bool qemu_plugin_mem_is_store(plugin_memory info);
@@ -218,13 +218,20 @@ static kind kind_of(uint64_t start) {
                                   : ORDINARY;
 }
 
+/* Bytes of a Thumb instruction. QEMU's own figure also counts what the translator peeked at before a page
+ * boundary. */
+static unsigned size_of(const struct qemu_plugin_insn *insn) {
+    const uint8_t *data = qemu_plugin_insn_data(insn);
+    return data[1] >> 3 >= 0x1d ? 4 : 2;
+}
+
 static void block_translated(plugin_id id, struct qemu_plugin_tb *tb) {
     size_t count = qemu_plugin_tb_n_insns(tb);
     struct qemu_plugin_insn *final = qemu_plugin_tb_get_insn(tb, count - 1);
     block *b = allocate(1, sizeof *b);
     (void)id;
     b->start = qemu_plugin_tb_vaddr(tb);
-    b->end = qemu_plugin_insn_vaddr(final) + qemu_plugin_insn_size(final);
+    b->end = qemu_plugin_insn_vaddr(final) + size_of(final);
     b->kind = kind_of(b->start);
     b->in_caller = b->start >= where.caller_low && b->start < where.caller_high;
     b->by_layer = allocate(layers + 1u, sizeof *b->by_layer);

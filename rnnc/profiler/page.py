@@ -37,8 +37,8 @@ def _sentence(one: Profile) -> str:
     times = [1000 * cycles / CLOCK_HZ for cycles in (total.cycles, total.cycles_with_art, total.cycles_without_art)]
     return (
         f"{one.model}, {one.schedule} schedule: about {total.cycles:,} cycles per inference. "
-        f"At {CLOCK_HZ // 10**6} MHz {times[0]:.1f} ms without wait states, {times[1]:.1f} ms from flash with the STM32F4's caches, "
-        f"{times[2]:.1f} ms without them."
+        f"At {CLOCK_HZ // 10**6} MHz {times[0]:.1f} ms without wait states, "
+        f"{times[1]:.1f} ms from flash with the STM32F4's caches, {times[2]:.1f} ms without them."
     )
 
 

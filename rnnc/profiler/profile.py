@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from rnnc.bundle import Bundle
-from rnnc.profiler.counter import BlockCount, Counts, MemoryCount, count
+from rnnc.profiler.counter import BlockCount, Counts, count
 from rnnc.profiler.listing import Instruction, Listing, read_listing
 from rnnc.profiler.timing import Timing, block_cost, instruction_cost
 from rnnc.scheduler.execution import Network, execute
@@ -170,27 +170,28 @@ def job_order(bundle: Bundle) -> list[int]:
 
 def combine(bundle: Bundle, listing: Listing, counts: Counts, timing: Timing) -> Profile:
     """The profile that follows from what was counted."""
+    engine, *figures = estimate(listing, counts, timing)
+    layers = [
+        LayerProfile(op["name"], op["op"], op["kernel"], counted + Figures(macs=op["macs"]))
+        for op, counted in zip(bundle.report["ops"], figures, strict=True)
+    ]
+    layers.append(LayerProfile(ENGINE, "", "", engine))
+    return Profile(bundle.name, bundle.plan.schedule, timing, tuple(layers), tuple(_lines(listing, counts, timing)))
+
+
+def estimate(listing: Listing, counts: Counts, timing: Timing) -> list[Figures]:
+    """Figures of the engine and then of each operator, MACs not known."""
     before = _continued(listing, counts.blocks)
-    by_layer: dict[int, Figures] = defaultdict(Figures)
+    result = [Figures(cycles=memory.unaligned_cycles, **asdict(memory)) for memory in counts.memory]
     for block in counts.blocks:
         cost = block_cost(timing, listing.between(block.start, block.end), before.get(block.start))
-        by_layer[block.layer] += Figures(
+        result[block.layer] += Figures(
             instructions=cost.instructions * block.executed,
             cycles=cost.cycles * block.executed + timing.refill * block.left,
             jumps=block.left,
             address_stalls=cost.stalls * block.executed,
         )
-    layers = [
-        LayerProfile(op["name"], op["op"], op["kernel"], by_layer[i + 1] + _memory(counts.memory[i + 1], op["macs"]))
-        for i, op in enumerate(bundle.report["ops"])
-    ]
-    layers.append(LayerProfile(ENGINE, "", "", by_layer[0] + _memory(counts.memory[0], 0)))
-    lines = tuple(_lines(listing, counts.blocks, before, timing))
-    return Profile(bundle.name, bundle.plan.schedule, timing, tuple(layers), lines)
-
-
-def _memory(accesses: MemoryCount, macs: int) -> Figures:
-    return Figures(cycles=accesses.unaligned_cycles, macs=macs, **asdict(accesses))
+    return result
 
 
 def _continued(listing: Listing, blocks: Iterable[BlockCount]) -> Mapping[int, Instruction]:
@@ -205,12 +206,11 @@ def _continued(listing: Listing, blocks: Iterable[BlockCount]) -> Mapping[int, I
     return {start: final[start] for start, times in entered.items() if 2 * passed[start] > times and start in final}
 
 
-def _lines(
-    listing: Listing, blocks: Sequence[BlockCount], before: Mapping[int, Instruction], timing: Timing
-) -> Iterable[Line]:
+def _lines(listing: Listing, counts: Counts, timing: Timing) -> Iterator[Line]:
+    before = _continued(listing, counts.blocks)
     executed: dict[int, int] = defaultdict(int)
     cycles: dict[int, int] = defaultdict(int)
-    for block in blocks:
+    for block in counts.blocks:
         previous = before.get(block.start)
         for at in listing.between(block.start, block.end):
             executed[at.address] += block.executed
