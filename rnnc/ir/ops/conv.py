@@ -31,6 +31,10 @@ Pads = tuple[int, int, int, int]
 """top, left, bottom, right"""
 
 
+COLUMN_PIXELS = 3
+"""Output pixels whose columns stand side by side in a convolution's scratch (PIXELS in runtime/c/src/dsp/conv.c)."""
+
+
 def output_extent(extent: int, kernel: int, stride: int, dilation: int, before: int, after: int) -> int:
     return (extent + before + after - (kernel - 1) * dilation - 1) // stride + 1
 
@@ -180,10 +184,15 @@ class Conv2D(LinearOp):
         return output.elements * int(np.prod(self.weight.shape[1:]))
 
     def scratch_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
-        depth = int(np.prod(self.weight.shape[1:]))
-        if self.depthwise or (self.pointwise and depth % 4 == 0):
+        if self.depthwise:
             return 0
-        return 2 * (depth + -depth % 4)
+        depth = int(np.prod(self.weight.shape[1:]))
+        column = depth + -depth % 4
+        ragged = self.weight.shape[3] % 4 != 0
+        if output.width == 1:
+            return column if ragged or not self.pointwise else 0
+        # Columns of int16, and one of bytes for taps that are not whole words.
+        return 2 * min(output.width, COLUMN_PIXELS) * column + ragged * column
 
     def weight_bytes(self) -> int:
         per_channel = 8 if self.requant.arithmetic == "fast" else 9  # bias, multiplier and shift

@@ -19,9 +19,10 @@ typedef struct {
     int32_t in_zero_point;
 } rnnc_conv2d;
 
-rnnc_kernel rnnc_conv2d_s8;    /* any group, stride, padding, dilation; scratch: two columns of int8 in
-                                  words */
-rnnc_kernel rnnc_pointwise_s8; /* 1x1, one group, no padding, any stride; scratch if in_channels % 4 != 0 */
+/* Scratch of the first two: three columns of int16, and one of int8 where a tap's channels are not
+ * whole words; less for one or two output pixels. */
+rnnc_kernel rnnc_conv2d_s8;    /* any group, stride, padding, dilation */
+rnnc_kernel rnnc_pointwise_s8; /* 1x1, one group, no padding, any stride */
 rnnc_kernel rnnc_depthwise_s8; /* groups == in_channels == out_channels */
 
 #endif
