@@ -53,6 +53,19 @@ static inline uint32_t rnnc_odd_bytes(uint32_t word) {
     return pair;
 }
 
+/* The low half of a below the low half of b */
+static inline uint32_t rnnc_low_halves(uint32_t a, uint32_t b) {
+    uint32_t pair;
+    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(pair) : "r"(a), "r"(b));
+    return pair;
+}
+
+static inline uint32_t rnnc_high_halves(uint32_t a, uint32_t b) {
+    uint32_t pair;
+    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(pair) : "r"(b), "r"(a));
+    return pair;
+}
+
 /* acc + x.low * y.low + x.high * y.high */
 static inline int32_t rnnc_dual_mac(int32_t acc, uint32_t x, uint32_t y) {
     int32_t sum;
