@@ -31,6 +31,14 @@ Pads = tuple[int, int, int, int]
 """top, left, bottom, right"""
 
 
+COLUMN_PIXELS = 3
+"""Output pixels whose columns stand side by side in a convolution's scratch (PIXELS in runtime/c/src/dsp/conv.c)."""
+
+DEPTHWISE_STRIP = 336
+"""Bytes of scratch for a strip of a 3x3 depthwise convolution (runtime/c/src/dsp/conv_depthwise3x3.c)."""
+DEPTHWISE3X3_ORDER = (0, 1, 3, 4, 2, 6, 5, 7, 8, 7, 6, 8)
+
+
 def output_extent(extent: int, kernel: int, stride: int, dilation: int, before: int, after: int) -> int:
     return (extent + before + after - (kernel - 1) * dilation - 1) // stride + 1
 
@@ -160,6 +168,12 @@ class Conv2D(LinearOp):
         return bool(self.weight.shape[3] == 1 and len(self.bias) == self.group)
 
     @property
+    def depthwise3x3(self) -> bool:
+        """Whether the kernel for the usual depthwise layers can run it."""
+        usual = self.weight.shape[1:3] == (3, 3) and self.dilations == (1, 1) and self.strides[1] in (1, 2)
+        return self.depthwise and usual
+
+    @property
     def pointwise(self) -> bool:
         return bool(self.group == 1 and self.weight.shape[1:3] == (1, 1) and not any(self.pads))
 
@@ -180,10 +194,15 @@ class Conv2D(LinearOp):
         return output.elements * int(np.prod(self.weight.shape[1:]))
 
     def scratch_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
+        if self.depthwise:
+            return DEPTHWISE_STRIP if self.depthwise3x3 else 0
         depth = int(np.prod(self.weight.shape[1:]))
-        if self.depthwise or (self.pointwise and depth % 4 == 0):
-            return 0
-        return 2 * (depth + -depth % 4)
+        column = depth + -depth % 4
+        ragged = self.weight.shape[3] % 4 != 0
+        if output.width == 1:
+            return column if ragged or not self.pointwise else 0
+        # Columns of int16, and one of bytes for taps that are not whole words.
+        return 2 * min(output.width, COLUMN_PIXELS) * column + ragged * column
 
     def weight_bytes(self) -> int:
         per_channel = 8 if self.requant.arithmetic == "fast" else 9  # bias, multiplier and shift
@@ -217,7 +236,9 @@ class Conv2D(LinearOp):
             "groups": self.group,
             "in_zero_point": self.zero_point,
         }
-        kind = "depthwise" if self.depthwise else "pointwise" if self.pointwise else "conv2d"
+        kind = "pointwise" if self.pointwise else "conv2d"
+        if self.depthwise:
+            kind = "depthwise3x3" if self.depthwise3x3 else "depthwise"
         return Kernel(f"rnnc_{kind}_s8", "rnnc_conv2d", members, "conv")
 
     def packed_weight(self) -> Int8Array:
@@ -225,6 +246,8 @@ class Conv2D(LinearOp):
         out = self.weight.shape[0]
         if not self.depthwise:
             return pack_pairs(self.weight.reshape(out, -1), self.group)
+        if self.depthwise3x3:
+            return np.ascontiguousarray(self.weight.reshape(out, 9)[:, DEPTHWISE3X3_ORDER])
         taps = self.weight.reshape(out, -1).T
         padded = np.pad(taps, ((0, 0), (0, -out % 4)))
         return np.ascontiguousarray(padded.reshape(len(taps), -1, 4).swapaxes(0, 1))

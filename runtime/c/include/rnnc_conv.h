@@ -6,7 +6,8 @@
 
 /* Weights of conv2d and pointwise: group by group, packed as rnnc_linear.h says; a channel's depth
  * is [kernel_h][kernel_w][in / groups] in one piece. Of depthwise: [channels / 4][kernel_h *
- * kernel_w][4], padded with zeros. */
+ * kernel_w][4], padded with zeros. Of depthwise3x3, by row and column of the tap: [channels][00, 01,
+ * 10, 11, 02, 20, 12, 21, 22, 21, 20, 22], the last three so that all pairs of row 2 can be unpacked. */
 typedef struct {
     const int8_t *weights;
     const int32_t *bias; /* with the input zero point folded in */
@@ -19,9 +20,13 @@ typedef struct {
     int32_t in_zero_point;
 } rnnc_conv2d;
 
-rnnc_kernel rnnc_conv2d_s8;    /* any group, stride, padding, dilation; scratch: two columns of int8 in
-                                  words */
-rnnc_kernel rnnc_pointwise_s8; /* 1x1, one group, no padding, any stride; scratch if in_channels % 4 != 0 */
+/* Scratch of the first two: three columns of int16, and one of int8 where a tap's channels are not
+ * whole words; less for one or two output pixels. */
+rnnc_kernel rnnc_conv2d_s8;    /* any group, stride, padding, dilation */
+rnnc_kernel rnnc_pointwise_s8; /* 1x1, one group, no padding, any stride */
 rnnc_kernel rnnc_depthwise_s8; /* groups == in_channels == out_channels */
+/* The same for 3x3 taps side by side at stride 1 or 2; scratch: four channels of 14 columns, 336
+ * bytes. */
+rnnc_kernel rnnc_depthwise3x3_s8;
 
 #endif

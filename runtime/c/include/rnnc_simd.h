@@ -53,6 +53,19 @@ static inline uint32_t rnnc_odd_bytes(uint32_t word) {
     return pair;
 }
 
+/* The low half of a below the low half of b */
+static inline uint32_t rnnc_low_halves(uint32_t a, uint32_t b) {
+    uint32_t pair;
+    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(pair) : "r"(a), "r"(b));
+    return pair;
+}
+
+static inline uint32_t rnnc_high_halves(uint32_t a, uint32_t b) {
+    uint32_t pair;
+    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(pair) : "r"(b), "r"(a));
+    return pair;
+}
+
 /* acc + x.low * y.low + x.high * y.high */
 static inline int32_t rnnc_dual_mac(int32_t acc, uint32_t x, uint32_t y) {
     int32_t sum;
@@ -76,54 +89,6 @@ static inline int32_t rnnc_mac_high(int32_t acc, uint32_t x, uint32_t y) {
 static inline int32_t rnnc_mac_word(int32_t acc, uint32_t x, uint32_t y) {
     acc = rnnc_dual_mac(acc, rnnc_even_bytes(x), rnnc_even_bytes(y));
     return rnnc_dual_mac(acc, rnnc_odd_bytes(x), rnnc_odd_bytes(y));
-}
-
-/* One word of two columns by one word of two output channels, 16 products: all that fits the
- * registers. */
-#define RNNC_TILE_STEP                  \
-    "ldr %[x0], [%[a0]], #4\n"          \
-    "ldr %[x1], [%[a1]], #4\n"          \
-    "ldr %[w], [%[weights]], #4\n"      \
-    "sxtb16 %[x2], %[x0]\n"             \
-    "sxtb16 %[x0], %[x0], ror #8\n"     \
-    "sxtb16 %[x3], %[x1]\n"             \
-    "sxtb16 %[x1], %[x1], ror #8\n"     \
-    "sxtb16 %[v], %[w]\n"               \
-    "sxtb16 %[w], %[w], ror #8\n"       \
-    "smlad %[c0], %[x2], %[v], %[c0]\n" \
-    "smlad %[c2], %[x3], %[v], %[c2]\n" \
-    "smlad %[c0], %[x0], %[w], %[c0]\n" \
-    "smlad %[c2], %[x1], %[w], %[c2]\n" \
-    "ldr %[w], [%[weights]], #4\n"      \
-    "sxtb16 %[v], %[w]\n"               \
-    "sxtb16 %[w], %[w], ror #8\n"       \
-    "smlad %[c1], %[x2], %[v], %[c1]\n" \
-    "smlad %[c3], %[x3], %[v], %[c3]\n" \
-    "smlad %[c1], %[x0], %[w], %[c1]\n" \
-    "smlad %[c3], %[x1], %[w], %[c3]\n"
-
-#define RNNC_TILE(steps)                                                                                     \
-    __asm__ volatile(steps                                                                                   \
-                     : [a0] "+r"(a0), [a1] "+r"(a1), [weights] "+r"(weights), [c0] "+r"(acc.a),              \
-                       [c1] "+r"(acc.b), [c2] "+r"(acc.c), [c3] "+r"(acc.d), [x0] "=&r"(x0), [x1] "=&r"(x1), \
-                       [x2] "=&r"(x2), [x3] "=&r"(x3), [v] "=&r"(v), [w] "=&r"(w)                            \
-                     :                                                                                       \
-                     : "memory")
-
-/* Adds the products of two columns (a, b: the first; c, d: the second) and two channels (a, c: the
- * first) over any number of words. Weights alternate: a word of the first channel, a word of the
- * second. Written by hand because compilers separate the loads, which then do not pipeline, and
- * spill; the loop is left to them because the steps take all registers but one. */
-static inline rnnc_quad rnnc_tile_2x2(const int8_t *a0, const int8_t *a1, const int8_t *weights,
-                                      int32_t words, rnnc_quad acc) {
-    uint32_t x0, x1, x2, x3, v, w;
-    for (; words >= 4; words -= 4) {
-        RNNC_TILE(RNNC_TILE_STEP RNNC_TILE_STEP RNNC_TILE_STEP RNNC_TILE_STEP);
-    }
-    for (; words > 0; --words) {
-        RNNC_TILE(RNNC_TILE_STEP);
-    }
-    return acc;
 }
 
 /* One word of one column by one word of two output channels, 8 products. */

@@ -1,7 +1,14 @@
-/* Convolution by columns: two output pixels by two output channels at a time (Armv7E-M). */
+/* Convolution by columns: three output pixels by two output channels at a time (Armv7E-M).
+ *
+ * The pixels' columns are widened to int16 once for all channels and interleaved, as rnnc_tile_3x2
+ * reads them: per word of a column the even bytes of each pixel, then the odd bytes of each.
+ */
 #include "rnnc_conv.h"
+#include "rnnc_tile.h"
 
 #if RNNC_USE_DSP
+
+#define PIXELS 3
 
 /* The output channels of one group, the depth of their columns, and where their constants are. */
 typedef struct {
@@ -9,31 +16,135 @@ typedef struct {
     int32_t first, channels;
     int32_t words;
     const int8_t *weights;
+    int plain; /* requantisation is one SMMLAR and one SSAT */
 } channel_group;
 
-/* Two columns, two output pixels; `out` is the first channel of the group in the first pixel. */
-static void two_pixels(const channel_group *g, const int8_t *a0, const int8_t *a1, int8_t *out) {
-    const rnnc_requant *q = &g->p->requant;
-    const int32_t *bias = g->p->bias;
-    const int8_t *weights = g->weights;
-    int8_t *next = out + g->p->out_channels;
-    int32_t channel = g->first;
-    int32_t last = channel + g->channels - 1;
-    for (; channel < last; channel += 2, weights += 8 * g->words) {
-        rnnc_quad acc = {bias[channel], bias[channel + 1], bias[channel], bias[channel + 1]};
-        acc = rnnc_tile_2x2(a0, a1, weights, g->words, acc);
-        acc = rnnc_requantise_tile(acc, channel, q);
-        *out++ = (int8_t)acc.a;
-        *out++ = (int8_t)acc.b;
-        *next++ = (int8_t)acc.c;
-        *next++ = (int8_t)acc.d;
+/* Where the next word of a pixel's column goes, `pixels` columns standing side by side. */
+typedef struct {
+    uint32_t *to;
+    int32_t pixels;
+} widened;
+
+static inline void widen_word(widened *c, uint32_t word) {
+    c->to[0] = rnnc_even_bytes(word);
+    c->to[c->pixels] = rnnc_odd_bytes(word);
+    c->to += 2 * c->pixels;
+}
+
+/* Four words; the loads stand together. */
+static inline uint32_t *widen_four(uint32_t *to, const int8_t *from, int32_t pixels) {
+    uint32_t w0, w1, w2, w3;
+    __asm__(
+        "ldr %0, [%4]\n"
+        "ldr %1, [%4, #4]\n"
+        "ldr %2, [%4, #8]\n"
+        "ldr %3, [%4, #12]\n"
+        : "=&r"(w0), "=&r"(w1), "=&r"(w2), "=&r"(w3)
+        : "r"(from), "m"(*(const int8_t(*)[16])from));
+    to[0] = rnnc_even_bytes(w0);
+    to[pixels] = rnnc_odd_bytes(w0);
+    to[2 * pixels] = rnnc_even_bytes(w1);
+    to[3 * pixels] = rnnc_odd_bytes(w1);
+    to[4 * pixels] = rnnc_even_bytes(w2);
+    to[5 * pixels] = rnnc_odd_bytes(w2);
+    to[6 * pixels] = rnnc_even_bytes(w3);
+    to[7 * pixels] = rnnc_odd_bytes(w3);
+    return to + 8 * pixels;
+}
+
+/* A number of words from bytes anywhere. */
+static void widen(widened *c, const int8_t *from, int32_t words) {
+    uint32_t *to = c->to;
+    if (c->pixels == PIXELS) {
+        for (; words >= 4; words -= 4, from += 16) {
+            to = widen_four(to, from, PIXELS);
+        }
+    } else {
+        for (; words >= 4; words -= 4, from += 16) {
+            to = widen_four(to, from, PIXELS - 1);
+        }
     }
-    if (channel == last) {
-        *out = rnnc_requantise(rnnc_tile_1x1(a0, weights, g->words, bias[channel]), channel, q);
-        *next = rnnc_requantise(rnnc_tile_1x1(a1, weights, g->words, bias[channel]), channel, q);
+    c->to = to;
+    for (; words > 0; --words, from += 4) {
+        widen_word(c, rnnc_load_word(from));
     }
 }
 
+static void widen_padding(widened *c, int32_t zero_point, int32_t words) {
+    for (; words > 0; --words) {
+        widen_word(c, (uint32_t)(uint8_t)zero_point * 0x01010101u);
+    }
+}
+
+static inline void store(const channel_group *g, int32_t channel, int32_t first, int32_t second,
+                         int8_t *out) {
+    const rnnc_requant *q = &g->p->requant;
+    out[0] = rnnc_requantise(first, channel, q);
+    out[1] = rnnc_requantise(second, channel + 1, q);
+}
+
+/* An odd last channel, which has no neighbour to share the columns with. */
+static void last_channel(const channel_group *g, const uint32_t *columns, int32_t pixels,
+                         const int8_t *weights, int8_t *out) {
+    int32_t channel = g->first + g->channels - 1;
+    for (int32_t pixel = 0; pixel < pixels; ++pixel, out += g->p->out_channels) {
+        const uint32_t *x = columns + pixel;
+        int32_t acc = g->p->bias[channel];
+        for (int32_t word = 0; word < g->words; ++word, x += 2 * pixels) {
+            uint32_t w = rnnc_load_word(weights + 4 * word);
+            acc = rnnc_dual_mac(acc, x[0], rnnc_even_bytes(w));
+            acc = rnnc_dual_mac(acc, x[pixels], rnnc_odd_bytes(w));
+        }
+        *out = rnnc_requantise(acc, channel, &g->p->requant);
+    }
+}
+
+/* Output pixels side by side, `pixels` being the literal 3 or 2; `out` is the first channel of the
+ * group in the first one. */
+static inline __attribute__((always_inline)) void some_pixels(const channel_group *g, const uint32_t *columns,
+                                                              int32_t pixels, int8_t *out) {
+    const rnnc_conv2d *p = g->p;
+    int32_t stride = p->out_channels;
+    int32_t skipped = -g->words & (RNNC_TILE_BLOCK - 1);
+    rnnc_tile t = {
+        .columns = columns - 2 * pixels * skipped,
+        .weights_back = 8 * skipped,
+        .code_skipped = skipped * (pixels == 3 ? RNNC_STEP_3X2_CODE : RNNC_STEP_2X2_CODE),
+        .end = columns + 2 * pixels * g->words,
+        .weights = g->weights,
+        .bias = p->bias + g->first,
+        .multiplier = p->requant.multipliers + g->first,
+        .out = out,
+        .last = out + (g->channels & ~1),
+        .stride = stride,
+        .zero_point = p->requant.zero_point,
+        .plain = g->plain,
+    };
+    for (int32_t channel = g->first; t.out != t.last; channel += 2) {
+        rnnc_six acc = pixels == 3 ? rnnc_tile_3x2(&t) : rnnc_tile_2x2(&t);
+        if (!g->plain) {
+            store(g, channel, acc.a0, acc.b0, t.out);
+            store(g, channel, acc.a1, acc.b1, t.out + stride);
+            if (pixels == 3) {
+                store(g, channel, acc.a2, acc.b2, t.out + 2 * stride);
+            }
+            t.out += 2;
+        }
+    }
+    if (g->channels % 2 != 0) {
+        last_channel(g, columns, pixels, t.weights, t.out);
+    }
+}
+
+static void three_pixels(const channel_group *g, const uint32_t *columns, int8_t *out) {
+    some_pixels(g, columns, 3, out);
+}
+
+static void two_pixels(const channel_group *g, const uint32_t *columns, int8_t *out) {
+    some_pixels(g, columns, 2, out);
+}
+
+/* One pixel, from its bytes. */
 static void one_pixel(const channel_group *g, const int8_t *a, int8_t *out) {
     const rnnc_requant *q = &g->p->requant;
     const int32_t *bias = g->p->bias;
@@ -51,7 +162,37 @@ static void one_pixel(const channel_group *g, const int8_t *a, int8_t *out) {
     }
 }
 
-/* The taps of one kernel row at input column `left`, channels from `channel` on. */
+static channel_group group_of(const rnnc_conv2d *p, int32_t group, int32_t words) {
+    const rnnc_requant *q = &p->requant;
+    int32_t channels = p->out_channels / p->groups;
+    int whole = q->low == INT8_MIN && q->high == INT8_MAX;
+    return (channel_group){
+        .p = p,
+        .first = group * channels,
+        .channels = channels,
+        .words = words,
+        .weights = p->weights + group * channels * words * 4,
+        .plain = !RNNC_TFLITE && q->left_shift == 0 && whole,
+    };
+}
+
+static void finish(const channel_group *g, const uint32_t *columns, int32_t pixels, int8_t *out) {
+    if (pixels == PIXELS) {
+        three_pixels(g, columns, out);
+    } else {
+        two_pixels(g, columns, out);
+    }
+}
+
+/* Room for a column of bytes behind the widened ones. */
+static int8_t *bytes_behind(const rnnc_conv2d *p, uint32_t *columns, int32_t words) {
+    int32_t pixels = p->out_width < PIXELS ? p->out_width : PIXELS;
+    return (int8_t *)(columns + 2 * pixels * words);
+}
+
+/* --- any window --- */
+
+/* The taps of one kernel row at input column `left`, channels from `channel` on, as bytes. */
 static int8_t *gather_taps(const rnnc_conv2d *p, const int8_t *row, int32_t left, int32_t channel,
                            int32_t depth, int8_t *to) {
     int32_t reach = (p->kernel_w - 1) * p->dilation_w;
@@ -73,34 +214,69 @@ static int8_t *gather_taps(const rnnc_conv2d *p, const int8_t *row, int32_t left
 
 /* The whole window of output pixel x as one column of bytes. What stands behind it up to the end of
  * its last word meets weights of zero. */
-static void gather_column(const rnnc_conv2d *p, const rnnc_job *job, int32_t x, int32_t group, int8_t *to) {
+static void gather_column(const rnnc_conv2d *p, const rnnc_job *job, int32_t x, int32_t channel, int8_t *to) {
     int32_t depth = p->in_channels / p->groups;
     for (int32_t ky = 0; ky < p->kernel_h; ++ky) {
-        to = gather_taps(p, job->rows[ky], x * p->stride_w - p->pad_left, group * depth, depth, to);
+        to = gather_taps(p, job->rows[ky], x * p->stride_w - p->pad_left, channel, depth, to);
+    }
+}
+
+/* The same, widened on the way, where a tap is whole words. */
+static void widen_window(const rnnc_conv2d *p, const rnnc_job *job, int32_t x, int32_t channel, widened c) {
+    int32_t words = p->in_channels / p->groups / 4;
+    int32_t left = x * p->stride_w - p->pad_left;
+    int32_t right = left + (p->kernel_w - 1) * p->dilation_w;
+    int together = left >= 0 && right < p->in_width && p->dilation_w == 1 && p->groups == 1;
+    for (int32_t ky = 0; ky < p->kernel_h; ++ky) {
+        const int8_t *row = job->rows[ky];
+        if (row == NULL) {
+            widen_padding(&c, p->in_zero_point, p->kernel_w * words);
+        } else if (together) {
+            widen(&c, row + left * p->in_channels, p->kernel_w * words);
+        } else {
+            for (int32_t at = left; at <= right; at += p->dilation_w) {
+                if (at >= 0 && at < p->in_width) {
+                    widen(&c, row + at * p->in_channels + channel, words);
+                } else {
+                    widen_padding(&c, p->in_zero_point, words);
+                }
+            }
+        }
     }
 }
 
 void rnnc_conv2d_s8(const void *params, const rnnc_job *job) {
     const rnnc_conv2d *p = params;
-    int32_t words = (p->kernel_h * p->kernel_w * (p->in_channels / p->groups) + 3) / 4;
-    int8_t *columns = job->scratch;
-    channel_group g = {.p = p, .channels = p->out_channels / p->groups, .words = words};
+    int32_t depth = p->in_channels / p->groups;
+    int32_t words = (p->kernel_h * p->kernel_w * depth + 3) / 4;
+    uint32_t *columns = job->scratch;
+    int8_t *bytes = bytes_behind(p, columns, words);
     for (int32_t group = 0; group < p->groups; ++group) {
-        g.first = group * g.channels;
-        g.weights = p->weights + g.first * words * 4;
+        channel_group g = group_of(p, group, words);
         int8_t *out = (int8_t *)job->out + g.first;
-        int32_t x = 0;
-        for (; x + 1 < p->out_width; x += 2, out += 2 * p->out_channels) {
-            gather_column(p, job, x, group, columns);
-            gather_column(p, job, x + 1, group, columns + words * 4);
-            two_pixels(&g, columns, columns + words * 4, out);
-        }
-        if (x < p->out_width) {
-            gather_column(p, job, x, group, columns);
-            one_pixel(&g, columns, out);
+        int32_t pixels;
+        for (int32_t x = 0; x < p->out_width; x += pixels, out += pixels * p->out_channels) {
+            pixels = p->out_width - x < PIXELS ? p->out_width - x : PIXELS;
+            if (pixels == 1) {
+                gather_column(p, job, x, group * depth, job->scratch);
+                one_pixel(&g, job->scratch, out);
+                break;
+            }
+            for (int32_t i = 0; i < pixels; ++i) {
+                widened c = {columns + i, pixels};
+                if (depth % 4 == 0) {
+                    widen_window(p, job, x + i, group * depth, c);
+                } else {
+                    gather_column(p, job, x + i, group * depth, bytes);
+                    widen(&c, bytes, words);
+                }
+            }
+            finish(&g, columns, pixels, out);
         }
     }
 }
+
+/* --- one tap --- */
 
 /* A pixel whose channels are not whole words is copied, since reading past the end of a row is not
  * allowed. */
@@ -114,20 +290,24 @@ static const int8_t *whole_words(const rnnc_conv2d *p, const int8_t *pixel, int8
 
 void rnnc_pointwise_s8(const void *params, const rnnc_job *job) {
     const rnnc_conv2d *p = params;
-    int32_t words = (p->in_channels + 3) / 4;
-    channel_group g = {.p = p, .channels = p->out_channels, .words = words, .weights = p->weights};
+    channel_group g = group_of(p, 0, (p->in_channels + 3) / 4);
     int32_t step = p->stride_w * p->in_channels;
+    uint32_t *columns = job->scratch;
+    int8_t *bytes = bytes_behind(p, columns, g.words);
     const int8_t *pixel = job->rows[0];
-    int8_t *scratch = job->scratch;
     int8_t *out = job->out;
-    int32_t x = 0;
-    for (; x + 1 < p->out_width; x += 2, pixel += 2 * step, out += 2 * p->out_channels) {
-        const int8_t *a0 = whole_words(p, pixel, scratch);
-        const int8_t *a1 = whole_words(p, pixel + step, scratch + words * 4);
-        two_pixels(&g, a0, a1, out);
-    }
-    if (x < p->out_width) {
-        one_pixel(&g, whole_words(p, pixel, scratch), out);
+    int32_t pixels;
+    for (int32_t x = 0; x < p->out_width; x += pixels, out += pixels * p->out_channels) {
+        pixels = p->out_width - x < PIXELS ? p->out_width - x : PIXELS;
+        if (pixels == 1) {
+            one_pixel(&g, whole_words(p, pixel, job->scratch), out);
+            break;
+        }
+        for (int32_t i = 0; i < pixels; ++i, pixel += step) {
+            widened c = {columns + i, pixels};
+            widen(&c, whole_words(p, pixel, bytes), g.words);
+        }
+        finish(&g, columns, pixels, out);
     }
 }
 

@@ -11,18 +11,6 @@ typedef struct {
     uint32_t low, high; /* in all four bytes */
 } add_constants;
 
-static inline uint32_t low_halves(uint32_t a, uint32_t b) {
-    uint32_t pair;
-    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(pair) : "r"(a), "r"(b));
-    return pair;
-}
-
-static inline uint32_t high_halves(uint32_t a, uint32_t b) {
-    uint32_t pair;
-    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(pair) : "r"(b), "r"(a));
-    return pair;
-}
-
 /* Bytes 0 of the halfwords of `even` and of `odd`, in turn. */
 static inline uint32_t interleave(uint32_t even, uint32_t odd) {
     return (even & 0x00FF00FFu) | ((odd & 0x00FF00FFu) << 8);
@@ -53,11 +41,11 @@ static inline uint32_t add_word(uint32_t a, uint32_t b, const add_constants *k) 
     uint32_t a13 = rnnc_odd_bytes(a);
     uint32_t b02 = rnnc_even_bytes(b);
     uint32_t b13 = rnnc_odd_bytes(b);
-    uint32_t y0 = add_pair(low_halves(a02, b02), k);
-    uint32_t y1 = add_pair(low_halves(a13, b13), k);
-    uint32_t y2 = add_pair(high_halves(a02, b02), k);
-    uint32_t y3 = add_pair(high_halves(a13, b13), k);
-    return clamp_bytes(interleave(low_halves(y0, y2), low_halves(y1, y3)), k);
+    uint32_t y0 = add_pair(rnnc_low_halves(a02, b02), k);
+    uint32_t y1 = add_pair(rnnc_low_halves(a13, b13), k);
+    uint32_t y2 = add_pair(rnnc_high_halves(a02, b02), k);
+    uint32_t y3 = add_pair(rnnc_high_halves(a13, b13), k);
+    return clamp_bytes(interleave(rnnc_low_halves(y0, y2), rnnc_low_halves(y1, y3)), k);
 }
 
 static void add_run(const int8_t *a, const int8_t *b, int8_t *out, int32_t count, const add_constants *k) {
@@ -67,7 +55,7 @@ static void add_run(const int8_t *a, const int8_t *b, int8_t *out, int32_t count
         memcpy(out + i, &y, sizeof(y));
     }
     for (; i < count; ++i) {
-        uint32_t pair = low_halves((uint32_t)a[i], (uint32_t)b[i]);
+        uint32_t pair = rnnc_low_halves((uint32_t)a[i], (uint32_t)b[i]);
         out[i] = (int8_t)clamp_bytes(add_pair(pair, k), k);
     }
 }
@@ -78,7 +66,7 @@ void rnnc_add_s8(const void *params, const rnnc_job *job) {
     const int8_t *b = job->rows[1];
     int8_t *out = job->out;
     const add_constants k = {
-        .multipliers = low_halves((uint32_t)p->multiplier_a, (uint32_t)p->multiplier_b),
+        .multipliers = rnnc_low_halves((uint32_t)p->multiplier_a, (uint32_t)p->multiplier_b),
         .bias = p->bias,
         .shift = p->shift,
         .low = ((uint32_t)p->low & 0xFFu) * 0x01010101u,
