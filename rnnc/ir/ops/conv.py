@@ -171,7 +171,7 @@ class Conv2D(LinearOp):
     def depthwise3x3(self) -> bool:
         """Whether the kernel for the usual depthwise layers can run it."""
         usual = self.weight.shape[1:3] == (3, 3) and self.dilations == (1, 1) and self.strides[1] in (1, 2)
-        return self.depthwise and usual
+        return bool(self.depthwise and usual)
 
     @property
     def pointwise(self) -> bool:

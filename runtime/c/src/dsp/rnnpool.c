@@ -73,42 +73,68 @@ static inline void store_sums(int16_t *to, int32_t low, int32_t high, int32_t sh
     }
 }
 
-/* Adds two units' products with columns j and j + 1 of two lanes. The barrier keeps the compiler
- * from loading ahead, which would cost more registers than there are; within it, loads stand
- * together and so pipeline. */
-#define RNNC_ADD_TWO_LANES(lane, a_first, b_first, a_second, b_second) \
-    do {                                                               \
-        int32_t x = load_pair(v + (lane)*columns + j);                 \
-        int32_t y = load_pair(v + ((lane) + 1) * columns + j);         \
-        a_first = __smlad(a, x, a_first);                              \
-        b_first = __smlad(b, x, b_first);                              \
-        a_second = __smlad(a, y, a_second);                            \
-        b_second = __smlad(b, y, b_second);                            \
-        __asm__ volatile("" ::: "memory");                             \
-    } while (0)
+/* Columns 2 j and 2 j + 1 of two units by four lanes; `mac` is "smuad" and `sum` empty for the first
+ * ones. By hand because compilers separate the loads, which then do not pipeline, and spill. */
+#define RNNC_COLUMN_PAIR(j, mac, a0, b0, a1, b1, a2, b2, a3, b3)                              \
+    "ldr %[a], [%[w], #4*" j                                                                  \
+    "]\n"                                                                                     \
+    "ldr %[b], [%[w], #4*" j                                                                  \
+    "+2*%c[columns]]\n"                                                                       \
+    "ldr %[x], [%[v], #4*" j                                                                  \
+    "]\n"                                                                                     \
+    "ldr %[y], [%[v], #4*" j "+2*%c[columns]]\n" mac " %[a0], %[a], %[x]" a0 "\n" mac         \
+    " %[b0], %[b], %[x]" b0 "\n" mac " %[a1], %[a], %[y]" a1 "\n" mac " %[b1], %[b], %[y]" b1 \
+    "\n"                                                                                      \
+    "ldr %[x], [%[v], #4*" j                                                                  \
+    "+4*%c[columns]]\n"                                                                       \
+    "ldr %[y], [%[v], #4*" j "+6*%c[columns]]\n" mac " %[a2], %[a], %[x]" a2 "\n" mac         \
+    " %[b2], %[b], %[x]" b2 "\n" mac " %[a3], %[a], %[y]" a3 "\n" mac " %[b3], %[b], %[y]" b3 "\n"
+#define RNNC_FIRST RNNC_COLUMN_PAIR("0", "smuad", "", "", "", "", "", "", "", "")
+#define RNNC_MORE(j)                                                                               \
+    RNNC_COLUMN_PAIR(j, "smlad", ", %[a0]", ", %[b0]", ", %[a1]", ", %[b1]", ", %[a2]", ", %[b2]", \
+                     ", %[a3]", ", %[b3]")
+#define RNNC_COLUMNS_4 RNNC_FIRST RNNC_MORE("1")
+#define RNNC_COLUMNS_8 RNNC_COLUMNS_4 RNNC_MORE("2") RNNC_MORE("3")
+#define RNNC_COLUMNS_16 RNNC_COLUMNS_8 RNNC_MORE("4") RNNC_MORE("5") RNNC_MORE("6") RNNC_MORE("7")
 
-/* `columns` is a literal wherever this is called: all addresses are then offsets from two pointers.
- */
-static inline __attribute__((always_inline)) void product_of_four(const rnnc_rnn_matrix *m, const int16_t *v,
-                                                                  int16_t *out, int32_t pitch,
-                                                                  int32_t columns) {
-    const int16_t *w = m->weights;
-    const int16_t *end = w + m->rows * columns;
-    for (; w != end; w += 2 * columns, out += 2) {
-        int32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0;
-#pragma GCC unroll 8
-        for (int32_t j = 0; j < columns; j += 2) {
-            int32_t a = load_pair(w + j), b = load_pair(w + columns + j);
-            RNNC_ADD_TWO_LANES(0, a0, b0, a1, b1);
-            RNNC_ADD_TWO_LANES(2, a2, b2, a3, b3);
-        }
-        int32_t shift = m->shift;
-        store_sums(out, a0, b0, shift);
-        store_sums(out + pitch, a1, b1, shift);
-        store_sums(out + 2 * pitch, a2, b2, shift);
-        store_sums(out + 3 * pitch, a3, b3, shift);
+#define RNNC_STORE_UNITS(a, b) \
+    "ssat %[" a "], #16, %[" a \
+    "], asr #15\n"             \
+    "ssat %[" b "], #16, %[" b \
+    "], asr #15\n"             \
+    "pkhbt %[" a "], %[" a "], %[" b "], lsl #16\n"
+
+/* All units of four lanes for a literal number of columns and a shift of 0. */
+#define RNNC_PRODUCT(name, count)                                                                           \
+    static void name(const rnnc_rnn_matrix *m, const int16_t *v, int16_t *out, int32_t pitch) {             \
+        const int16_t *w = m->weights, *end = w + m->rows * (count);                                        \
+        int32_t pitch_bytes = 2 * pitch, a0, a1, a2, a3, b0, b1, b2, b3, a, b, x, y;                        \
+        __asm__ volatile(                                                                                 \
+            "1:\n" RNNC_COLUMNS_##count RNNC_STORE_UNITS("a0", "b0") RNNC_STORE_UNITS("a1", "b1")         \
+                RNNC_STORE_UNITS("a2", "b2") RNNC_STORE_UNITS("a3", "b3")                                 \
+            "ldr %[a], %[out]\n"                                                                          \
+            "ldr %[b], %[pitch]\n"                                                                        \
+            "ldr %[y], %[end]\n"                                                                          \
+            "add %[w], #4*%c[columns]\n"                                                                  \
+            "add %[x], %[a], %[b], lsl #1\n"                                                              \
+            "str %[a0], [%[a]]\n"                                                                         \
+            "str %[a1], [%[a], %[b]]\n"                                                                   \
+            "str %[a2], [%[x]]\n"                                                                         \
+            "str %[a3], [%[x], %[b]]\n"                                                                   \
+            "adds %[a], #4\n"                                                                             \
+            "str %[a], %[out]\n"                                                                          \
+            "cmp %[w], %[y]\n"                                                                            \
+            "bne 1b\n"                                                                                    \
+            : [w] "+r"(w), [a0] "=&r"(a0), [a1] "=&r"(a1), [a2] "=&r"(a2), [a3] "=&r"(a3),                \
+              [b0] "=&r"(b0), [b1] "=&r"(b1), [b2] "=&r"(b2), [b3] "=&r"(b3), [a] "=&r"(a),               \
+              [b] "=&r"(b), [x] "=&r"(x), [y] "=&r"(y), [out] "+m"(out)                                   \
+            : [v] "r"(v), [pitch] "m"(pitch_bytes), [end] "m"(end), [columns] "i"(count)                  \
+            : "cc", "memory"); \
     }
-}
+
+RNNC_PRODUCT(product_of_4, 4)
+RNNC_PRODUCT(product_of_8, 8)
+RNNC_PRODUCT(product_of_16, 16)
 
 /* Any number of columns: two lanes at a time, as the addresses need registers too. */
 static void product_of_any(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch) {
@@ -133,18 +159,14 @@ static void product_of_any(const rnnc_rnn_matrix *m, const int16_t *vectors, int
 }
 
 void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch) {
-    switch (m->columns) {
-        case 4:
-            product_of_four(m, vectors, out, pitch, 4);
-            break;
-        case 8:
-            product_of_four(m, vectors, out, pitch, 8);
-            break;
-        case 16:
-            product_of_four(m, vectors, out, pitch, 16);
-            break;
-        default:
-            product_of_any(m, vectors, out, pitch);
+    if (m->shift == 0 && m->columns == 4) {
+        product_of_4(m, vectors, out, pitch);
+    } else if (m->shift == 0 && m->columns == 8) {
+        product_of_8(m, vectors, out, pitch);
+    } else if (m->shift == 0 && m->columns == 16) {
+        product_of_16(m, vectors, out, pitch);
+    } else {
+        product_of_any(m, vectors, out, pitch);
     }
 }
 
