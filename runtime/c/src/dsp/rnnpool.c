@@ -212,11 +212,11 @@ static inline __attribute__((always_inline)) void update_lanes(const rnnc_rnn_ce
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
         const int16_t *input = inputs[lane];
         const int16_t *bias = cell->bias;
-        for (const int16_t *end = input + hidden; input != end; input += 2, bias += 2) {
+        for (const int16_t *end = input + hidden; input != end; input += 2, bias += 4) {
             int32_t sum = __qadd16(load_pair(input), load_pair(recurrent));
             int32_t z0, z1, u0, u1;
             gates(gate_table, smooth_gate, __qadd16(sum, load_pair(bias)), &z0, &z1);
-            updates(update_table, smooth_update, __qadd16(sum, load_pair(bias + hidden)), &u0, &u1);
+            updates(update_table, smooth_update, __qadd16(sum, load_pair(bias + 2)), &u0, &u1);
             int32_t h = load_pair(state);
             int32_t low = __smlabb(z0, h, 1 << 14) + saturate_q15_positive(mix - zeta * z0) * u0;
             int32_t high = __smlabt(z1, h, 1 << 14) + saturate_q15_positive(mix - zeta * z1) * u1;
@@ -227,10 +227,81 @@ static inline __attribute__((always_inline)) void update_lanes(const rnnc_rnn_ce
     }
 }
 
+/* Sigmoid gate and tanh update of one lane, two units at a time. By hand because compilers separate
+ * the loads, which then do not pipeline; zeta comes negative. */
+static void update_smooth_lane(const rnnc_rnn_cell *cell, const int16_t *input, const int16_t *recurrent,
+                               int16_t *state) {
+    const int32_t *gate_table = cell->gate_table + 256, *update_table = cell->update_table + 256;
+    const int16_t *bias = cell->bias, *end = input + cell->recurrent.rows;
+    int32_t t0, t1, t2, t3, t4;
+    __asm__ volatile(
+        "1:\n"
+        "ldr %[t0], [%[input]], #4\n"
+        "ldr %[t1], [%[recurrent]], #4\n"
+        "ldr %[t2], [%[bias]], #4\n"
+        "ldr %[t3], [%[bias]], #4\n"
+        "qadd16 %[t0], %[t0], %[t1]\n"
+        "qadd16 %[t2], %[t0], %[t2]\n"
+        "qadd16 %[t3], %[t0], %[t3]\n"
+        "ssat16 %[t2], #15, %[t2]\n"
+        "ssat16 %[t3], #15, %[t3]\n"
+        "sbfx %[t0], %[t2], #6, #10\n"
+        "asr %[t1], %[t2], #22\n"
+        "ldr %[t0], [%[gates], %[t0], lsl #2]\n"
+        "ldr %[t1], [%[gates], %[t1], lsl #2]\n"
+        "and %[t4], %[t2], #63\n"
+        "ubfx %[t2], %[t2], #16, #6\n"
+        "smlabb %[t4], %[t0], %[t4], %[half]\n"
+        "smlabb %[t2], %[t1], %[t2], %[half]\n"
+        "asr %[t0], %[t0], #16\n"
+        "asr %[t1], %[t1], #16\n"
+        "add %[t0], %[t0], %[t4], asr #6\n"
+        "add %[t1], %[t1], %[t2], asr #6\n"
+        "pkhbt %[t0], %[t0], %[t1], lsl #16\n"
+        "sbfx %[t1], %[t3], #6, #10\n"
+        "asr %[t2], %[t3], #22\n"
+        "ldr %[t1], [%[updates], %[t1], lsl #2]\n"
+        "ldr %[t2], [%[updates], %[t2], lsl #2]\n"
+        "and %[t4], %[t3], #63\n"
+        "ubfx %[t3], %[t3], #16, #6\n"
+        "smlabb %[t4], %[t1], %[t4], %[half]\n"
+        "smlabb %[t3], %[t2], %[t3], %[half]\n"
+        "asr %[t1], %[t1], #16\n"
+        "asr %[t2], %[t2], #16\n"
+        "add %[t1], %[t1], %[t4], asr #6\n"
+        "add %[t2], %[t2], %[t3], asr #6\n"
+        "smlabb %[t3], %[t0], %[zeta], %[mix]\n"
+        "smlatb %[t4], %[t0], %[zeta], %[mix]\n"
+        "usat %[t3], #15, %[t3], asr #15\n"
+        "usat %[t4], #15, %[t4], asr #15\n"
+        "mul %[t1], %[t1], %[t3]\n"
+        "mul %[t2], %[t2], %[t4]\n"
+        "ldr %[t3], [%[state]]\n"
+        "ldr %[t4], %[end]\n"
+        "smlabb %[t1], %[t0], %[t3], %[t1]\n"
+        "smlatt %[t2], %[t0], %[t3], %[t2]\n"
+        "add %[t1], %[t1], #16384\n"
+        "add %[t2], %[t2], #16384\n"
+        "ssat %[t1], #16, %[t1], asr #15\n"
+        "ssat %[t2], #16, %[t2], asr #15\n"
+        "pkhbt %[t1], %[t1], %[t2], lsl #16\n"
+        "str %[t1], [%[state]], #4\n"
+        "cmp %[input], %[t4]\n"
+        "bne 1b\n"
+        : [input] "+r"(input), [recurrent] "+r"(recurrent), [bias] "+r"(bias), [state] "+r"(state),
+          [t0] "=&r"(t0), [t1] "=&r"(t1), [t2] "=&r"(t2), [t3] "=&r"(t3), [t4] "=&r"(t4)
+        : [gates] "r"(gate_table), [updates] "r"(update_table), [half] "r"(32), [zeta] "r"(-cell->zeta),
+          [mix] "r"(cell->mix), [end] "m"(end)
+        : "cc", "memory");
+}
+
 void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, const int16_t *recurrent,
                      int16_t *state) {
     if (cell->gate_table != NULL && cell->update_table != NULL) {
-        update_lanes(cell, inputs, recurrent, state, 1, 1);
+        int32_t hidden = cell->recurrent.rows;
+        for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
+            update_smooth_lane(cell, inputs[lane], recurrent + lane * hidden, state + lane * hidden);
+        }
     } else if (cell->gate_table != NULL) {
         update_lanes(cell, inputs, recurrent, state, 1, 0);
     } else if (cell->update_table != NULL) {
