@@ -10,7 +10,7 @@
 #if RNNC_USE_DSP
 
 #define LANES 4
-#define STRIP_COLUMNS 14 /* 12 output pixels, or 6 at stride 2; DEPTHWISE_STRIP in rnnc/ir/ops/conv.py */
+#define STRIP_COLUMNS 26 /* 24 output pixels, or 12 at stride 2; DEPTHWISE_STRIP in rnnc/ir/ops/conv.py */
 #define PLANE (3 * STRIP_COLUMNS / 2)
 
 /* Where the planes of a strip come from: its rows at the strip's first channel and at column 0. */
