@@ -34,7 +34,7 @@ Pads = tuple[int, int, int, int]
 COLUMN_PIXELS = 3
 """Output pixels whose columns stand side by side in a convolution's scratch (PIXELS in runtime/c/src/dsp/conv.c)."""
 
-DEPTHWISE_STRIP = 336
+DEPTHWISE_STRIP = 624
 """Bytes of scratch for a strip of a 3x3 depthwise convolution (runtime/c/src/dsp/conv_depthwise3x3.c)."""
 DEPTHWISE3X3_ORDER = (0, 1, 3, 4, 2, 6, 5, 7, 8, 7, 6, 8)
 
@@ -171,7 +171,7 @@ class Conv2D(LinearOp):
     def depthwise3x3(self) -> bool:
         """Whether the kernel for the usual depthwise layers can run it."""
         usual = self.weight.shape[1:3] == (3, 3) and self.dilations == (1, 1) and self.strides[1] in (1, 2)
-        return self.depthwise and usual
+        return bool(self.depthwise and usual)
 
     @property
     def pointwise(self) -> bool:

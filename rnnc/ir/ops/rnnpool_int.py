@@ -125,10 +125,10 @@ class RnnPoolInt(IntOp):
         members = {
             "w1": Table("int16_t", _even(self.w1)),
             "r1": Table("int16_t", _even(self.r1)),
-            "b1": Table("int16_t", _even(self.b1)),
+            "b1": Table("int16_t", _pairs(self.b1)),
             "w2": Table("int16_t", _even(self.w2)),
             "r2": Table("int16_t", _even(self.r2)),
-            "b2": Table("int16_t", _even(self.b2)),
+            "b2": Table("int16_t", _pairs(self.b2)),
             "gate_table": Table("int32_t", gate_table(self.gate)) if is_tabulated(self.gate) else None,
             "update_table": Table("int32_t", gate_table(self.update)) if is_tabulated(self.update) else None,
             "w1_shift": self.shifts[0],
@@ -214,6 +214,12 @@ def _even(array: Int16Array) -> Int16Array:
     """Rows and columns padded with zeros to even numbers: a unit of zeros keeps the state 0."""
     rows, columns = array.shape
     return np.pad(array, ((0, even(rows) - rows), (0, even(columns) - columns)))
+
+
+def _pairs(bias: Int16Array) -> Int16Array:
+    """Biases [2, h] by pairs of units, as one step of the kernel adds them: [h / 2, 2, 2]."""
+    even_units = _even(bias)
+    return np.ascontiguousarray(even_units.reshape(2, -1, 2).swapaxes(0, 1))
 
 
 @dataclass(frozen=True, slots=True)

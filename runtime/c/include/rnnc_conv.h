@@ -25,7 +25,7 @@ typedef struct {
 rnnc_kernel rnnc_conv2d_s8;    /* any group, stride, padding, dilation */
 rnnc_kernel rnnc_pointwise_s8; /* 1x1, one group, no padding, any stride */
 rnnc_kernel rnnc_depthwise_s8; /* groups == in_channels == out_channels */
-/* The same for 3x3 taps side by side at stride 1 or 2; scratch: four channels of 14 columns, 336
+/* The same for 3x3 taps side by side at stride 1 or 2; scratch: four channels of 26 columns, 624
  * bytes. */
 rnnc_kernel rnnc_depthwise3x3_s8;
 

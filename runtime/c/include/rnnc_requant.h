@@ -22,13 +22,14 @@ static inline int32_t rnnc_clamp(int32_t x, int32_t low, int32_t high) {
     return x < low ? low : x > high ? high : x;
 }
 
-/* Shift right with the sign, whatever the compiler makes of >> on negative numbers. */
+/* Shift right with the sign, whatever the compiler makes of >> on negative numbers; the first
+ * comparison is a constant. */
 static inline int32_t rnnc_asr(int32_t x, int32_t shift) {
-    return x >= 0 ? x >> shift : ~(~x >> shift);
+    return -1 >> 1 == -1 || x >= 0 ? x >> shift : ~(~x >> shift);
 }
 
 static inline int64_t rnnc_asr64(int64_t x, int32_t shift) {
-    return x >= 0 ? x >> shift : ~(~x >> shift);
+    return -1 >> 1 == -1 || x >= 0 ? x >> shift : ~(~x >> shift);
 }
 
 /* base + ((a * b + 2^31) >> 32) */

@@ -22,8 +22,8 @@
 #define RNNC_RNN_LANES 4
 
 /* Matrices are [rows][columns] of int16, padded with zeros to even numbers of both; biases are
- * [2][hidden], gate and update, padded likewise. A table is NULL for the piecewise linear function,
- * which needs none. */
+ * [hidden / 2][2][2]: by pairs of units, for the gate and for the update, padded likewise. A table is NULL
+ * for the piecewise linear function, which needs none. */
 typedef struct {
     const int16_t *w1, *r1, *b1;
     const int16_t *w2, *r2, *b2;

@@ -24,17 +24,29 @@ static inline uint32_t rnnc_load_word(const int8_t *from) {
 /* Copies and fills return the end of what they wrote. Columns are short, so a call of memcpy does
  * not pay, least of all where the C library's is a loop over bytes. */
 static inline int8_t *rnnc_copy_bytes(int8_t *to, const int8_t *from, int32_t n) {
-    for (; n >= 4; n -= 4, to += 4, from += 4) {
+    const int8_t *last = from + n - 4;
+    int8_t *end = to + n;
+    if (n < 4) {
+        for (; to != end; ++to, ++from) {
+            *to = *from;
+        }
+        return end;
+    }
+    for (; from < last; from += 4, to += 4) {
         uint32_t word = rnnc_load_word(from);
         __asm__ volatile("str %1, %0" : "=m"(*(uint32_t *)(void *)to) : "r"(word));
     }
-    for (; n > 0; --n) {
-        *to++ = *from++;
-    }
-    return to;
+    /* the last word may write some bytes again */
+    uint32_t word = rnnc_load_word(last);
+    __asm__ volatile("str %1, %0" : "=m"(*(uint32_t *)(void *)(end - 4)) : "r"(word));
+    return end;
 }
 
 static inline int8_t *rnnc_fill_bytes(int8_t *to, int32_t value, int32_t n) {
+    uint32_t word = (uint32_t)(uint8_t)value * 0x01010101u;
+    for (; n >= 4; n -= 4, to += 4) {
+        __asm__ volatile("str %1, %0" : "=m"(*(uint32_t *)(void *)to) : "r"(word));
+    }
     for (; n > 0; --n) {
         *to++ = (int8_t)value;
     }

@@ -296,8 +296,9 @@ void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, co
         for (int32_t i = 0; i < hidden; ++i) {
             int32_t at = lane * hidden + i;
             int32_t sum = saturate16(inputs[lane][i] + recurrent[at]);
-            int32_t z = gate(cell->gate_table, saturate16(sum + cell->bias[i]));
-            int32_t u = update(cell->update_table, saturate16(sum + cell->bias[hidden + i]));
+            const int16_t *bias = cell->bias + i / 2 * 4 + i % 2;
+            int32_t z = gate(cell->gate_table, saturate16(sum + bias[0]));
+            int32_t u = update(cell->update_table, saturate16(sum + bias[2]));
             int32_t c = least(rnnc_asr(cell->mix - cell->zeta * z, 15), 32767);
             int32_t sum_q30 = z * state[at] + c * u + (1 << 14);
             state[at] = (int16_t)saturate16(rnnc_asr(sum_q30, 15));

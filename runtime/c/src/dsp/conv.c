@@ -52,22 +52,23 @@ static inline uint32_t *widen_four(uint32_t *to, const int8_t *from, int32_t pix
     return to + 8 * pixels;
 }
 
+static inline __attribute__((always_inline)) uint32_t *widen_by(uint32_t *to, const int8_t *from,
+                                                                int32_t words, int32_t pixels) {
+    for (; words >= 4; words -= 4, from += 16) {
+        to = widen_four(to, from, pixels);
+    }
+    for (; words > 0; --words, from += 4, to += 2 * pixels) {
+        uint32_t word = rnnc_load_word(from);
+        to[0] = rnnc_even_bytes(word);
+        to[pixels] = rnnc_odd_bytes(word);
+    }
+    return to;
+}
+
 /* A number of words from bytes anywhere. */
 static void widen(widened *c, const int8_t *from, int32_t words) {
-    uint32_t *to = c->to;
-    if (c->pixels == PIXELS) {
-        for (; words >= 4; words -= 4, from += 16) {
-            to = widen_four(to, from, PIXELS);
-        }
-    } else {
-        for (; words >= 4; words -= 4, from += 16) {
-            to = widen_four(to, from, PIXELS - 1);
-        }
-    }
-    c->to = to;
-    for (; words > 0; --words, from += 4) {
-        widen_word(c, rnnc_load_word(from));
-    }
+    c->to =
+        c->pixels == PIXELS ? widen_by(c->to, from, words, PIXELS) : widen_by(c->to, from, words, PIXELS - 1);
 }
 
 static void widen_padding(widened *c, int32_t zero_point, int32_t words) {
@@ -199,9 +200,6 @@ static int8_t *gather_taps(const rnnc_conv2d *p, const int8_t *row, int32_t left
     if (row == NULL) {
         return rnnc_fill_bytes(to, p->in_zero_point, p->kernel_w * depth);
     }
-    if (left >= 0 && left + reach < p->in_width && p->dilation_w == 1 && p->groups == 1) {
-        return rnnc_copy_bytes(to, row + left * p->in_channels, p->kernel_w * depth);
-    }
     for (int32_t column = left; column <= left + reach; column += p->dilation_w) {
         if (column >= 0 && column < p->in_width) {
             to = rnnc_copy_bytes(to, row + column * p->in_channels + channel, depth);
@@ -216,8 +214,16 @@ static int8_t *gather_taps(const rnnc_conv2d *p, const int8_t *row, int32_t left
  * its last word meets weights of zero. */
 static void gather_column(const rnnc_conv2d *p, const rnnc_job *job, int32_t x, int32_t channel, int8_t *to) {
     int32_t depth = p->in_channels / p->groups;
+    int32_t left = x * p->stride_w - p->pad_left;
+    int whole = left >= 0 && left + p->kernel_w <= p->in_width && p->dilation_w == 1 && p->groups == 1;
+    int32_t bytes = p->kernel_w * depth;
     for (int32_t ky = 0; ky < p->kernel_h; ++ky) {
-        to = gather_taps(p, job->rows[ky], x * p->stride_w - p->pad_left, channel, depth, to);
+        const int8_t *row = job->rows[ky];
+        if (row != NULL && whole) {
+            to = rnnc_copy_bytes(to, row + left * p->in_channels, bytes);
+        } else {
+            to = gather_taps(p, row, left, channel, depth, to);
+        }
     }
 }
 
@@ -227,12 +233,15 @@ static void widen_window(const rnnc_conv2d *p, const rnnc_job *job, int32_t x, i
     int32_t left = x * p->stride_w - p->pad_left;
     int32_t right = left + (p->kernel_w - 1) * p->dilation_w;
     int together = left >= 0 && right < p->in_width && p->dilation_w == 1 && p->groups == 1;
+    int32_t offset = left * p->in_channels, row_words = p->kernel_w * words;
     for (int32_t ky = 0; ky < p->kernel_h; ++ky) {
         const int8_t *row = job->rows[ky];
         if (row == NULL) {
-            widen_padding(&c, p->in_zero_point, p->kernel_w * words);
+            widen_padding(&c, p->in_zero_point, row_words);
+        } else if (together && c.pixels == PIXELS) {
+            c.to = widen_by(c.to, row + offset, row_words, PIXELS);
         } else if (together) {
-            widen(&c, row + left * p->in_channels, p->kernel_w * words);
+            widen(&c, row + offset, row_words);
         } else {
             for (int32_t at = left; at <= right; at += p->dilation_w) {
                 if (at >= 0 && at < p->in_width) {

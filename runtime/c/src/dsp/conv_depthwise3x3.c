@@ -10,7 +10,7 @@
 #if RNNC_USE_DSP
 
 #define LANES 4
-#define STRIP_COLUMNS 14 /* 12 output pixels, or 6 at stride 2; DEPTHWISE_STRIP in rnnc/ir/ops/conv.py */
+#define STRIP_COLUMNS 26 /* 24 output pixels, or 12 at stride 2; DEPTHWISE_STRIP in rnnc/ir/ops/conv.py */
 #define PLANE (3 * STRIP_COLUMNS / 2)
 
 /* Where the planes of a strip come from: its rows at the strip's first channel and at column 0. */
@@ -75,29 +75,26 @@ static void store_columns(const int8_t *const rows[3], const int32_t steps[3], i
         : "cc", "memory");
 }
 
-/* Where to read a column's lanes, which may be outside the image; `room` is for those of a last
- * group of less than four. */
-static const int8_t *lanes_at(const source *s, int32_t row, int32_t column, int8_t *room) {
-    if (column < 0 || column >= s->width || s->steps[row] == 0) {
-        return s->padding;
-    }
-    const int8_t *from = s->rows[row] + column * s->steps[row];
-    if (s->lanes == LANES) {
-        return from;
-    }
-    rnnc_copy_bytes(room, from, s->lanes);
-    return room;
-}
-
 /* A pair of columns, either of which may be outside the image. */
 static void edge_columns(const source *s, int32_t column, uint32_t *to) {
     int8_t room[6 * LANES] = {0};
     const int8_t *rows[3];
     int32_t steps[3];
+    int first_inside = column >= 0 && column < s->width;
+    int second_inside = column >= -1 && column + 1 < s->width;
     for (int32_t row = 0; row < 3; ++row) {
-        rows[row] = lanes_at(s, row, column, &room[LANES * row]);
-        const int8_t *second = lanes_at(s, row, column + 1, &room[LANES * (row + 3)]);
-        steps[row] = (int32_t)((uintptr_t)second - (uintptr_t)rows[row]);
+        const int8_t *first = s->rows[row] + column * s->steps[row];
+        const int8_t *second = first + s->steps[row];
+        if (s->lanes < LANES && s->steps[row] != 0) {
+            rnnc_copy_bytes(room + 8 * row, first, first_inside ? s->lanes : 0);
+            rnnc_copy_bytes(room + 8 * row + LANES, second, second_inside ? s->lanes : 0);
+            first = room + 8 * row;
+            second = first + LANES;
+        }
+        first = first_inside ? first : s->padding;
+        second = second_inside ? second : s->padding;
+        rows[row] = first;
+        steps[row] = (int32_t)((uintptr_t)second - (uintptr_t)first);
     }
     store_columns(rows, steps, 1, to);
 }

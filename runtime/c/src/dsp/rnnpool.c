@@ -73,42 +73,68 @@ static inline void store_sums(int16_t *to, int32_t low, int32_t high, int32_t sh
     }
 }
 
-/* Adds two units' products with columns j and j + 1 of two lanes. The barrier keeps the compiler
- * from loading ahead, which would cost more registers than there are; within it, loads stand
- * together and so pipeline. */
-#define RNNC_ADD_TWO_LANES(lane, a_first, b_first, a_second, b_second) \
-    do {                                                               \
-        int32_t x = load_pair(v + (lane)*columns + j);                 \
-        int32_t y = load_pair(v + ((lane) + 1) * columns + j);         \
-        a_first = __smlad(a, x, a_first);                              \
-        b_first = __smlad(b, x, b_first);                              \
-        a_second = __smlad(a, y, a_second);                            \
-        b_second = __smlad(b, y, b_second);                            \
-        __asm__ volatile("" ::: "memory");                             \
-    } while (0)
+/* Columns 2 j and 2 j + 1 of two units by four lanes; `mac` is "smuad" and `sum` empty for the first
+ * ones. By hand because compilers separate the loads, which then do not pipeline, and spill. */
+#define RNNC_COLUMN_PAIR(j, mac, a0, b0, a1, b1, a2, b2, a3, b3)                              \
+    "ldr %[a], [%[w], #4*" j                                                                  \
+    "]\n"                                                                                     \
+    "ldr %[b], [%[w], #4*" j                                                                  \
+    "+2*%c[columns]]\n"                                                                       \
+    "ldr %[x], [%[v], #4*" j                                                                  \
+    "]\n"                                                                                     \
+    "ldr %[y], [%[v], #4*" j "+2*%c[columns]]\n" mac " %[a0], %[a], %[x]" a0 "\n" mac         \
+    " %[b0], %[b], %[x]" b0 "\n" mac " %[a1], %[a], %[y]" a1 "\n" mac " %[b1], %[b], %[y]" b1 \
+    "\n"                                                                                      \
+    "ldr %[x], [%[v], #4*" j                                                                  \
+    "+4*%c[columns]]\n"                                                                       \
+    "ldr %[y], [%[v], #4*" j "+6*%c[columns]]\n" mac " %[a2], %[a], %[x]" a2 "\n" mac         \
+    " %[b2], %[b], %[x]" b2 "\n" mac " %[a3], %[a], %[y]" a3 "\n" mac " %[b3], %[b], %[y]" b3 "\n"
+#define RNNC_FIRST RNNC_COLUMN_PAIR("0", "smuad", "", "", "", "", "", "", "", "")
+#define RNNC_MORE(j)                                                                               \
+    RNNC_COLUMN_PAIR(j, "smlad", ", %[a0]", ", %[b0]", ", %[a1]", ", %[b1]", ", %[a2]", ", %[b2]", \
+                     ", %[a3]", ", %[b3]")
+#define RNNC_COLUMNS_4 RNNC_FIRST RNNC_MORE("1")
+#define RNNC_COLUMNS_8 RNNC_COLUMNS_4 RNNC_MORE("2") RNNC_MORE("3")
+#define RNNC_COLUMNS_16 RNNC_COLUMNS_8 RNNC_MORE("4") RNNC_MORE("5") RNNC_MORE("6") RNNC_MORE("7")
 
-/* `columns` is a literal wherever this is called: all addresses are then offsets from two pointers.
- */
-static inline __attribute__((always_inline)) void product_of_four(const rnnc_rnn_matrix *m, const int16_t *v,
-                                                                  int16_t *out, int32_t pitch,
-                                                                  int32_t columns) {
-    const int16_t *w = m->weights;
-    const int16_t *end = w + m->rows * columns;
-    for (; w != end; w += 2 * columns, out += 2) {
-        int32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0;
-#pragma GCC unroll 8
-        for (int32_t j = 0; j < columns; j += 2) {
-            int32_t a = load_pair(w + j), b = load_pair(w + columns + j);
-            RNNC_ADD_TWO_LANES(0, a0, b0, a1, b1);
-            RNNC_ADD_TWO_LANES(2, a2, b2, a3, b3);
-        }
-        int32_t shift = m->shift;
-        store_sums(out, a0, b0, shift);
-        store_sums(out + pitch, a1, b1, shift);
-        store_sums(out + 2 * pitch, a2, b2, shift);
-        store_sums(out + 3 * pitch, a3, b3, shift);
+#define RNNC_STORE_UNITS(a, b) \
+    "ssat %[" a "], #16, %[" a \
+    "], asr #15\n"             \
+    "ssat %[" b "], #16, %[" b \
+    "], asr #15\n"             \
+    "pkhbt %[" a "], %[" a "], %[" b "], lsl #16\n"
+
+/* All units of four lanes for a literal number of columns and a shift of 0. */
+#define RNNC_PRODUCT(name, count)                                                                           \
+    static void name(const rnnc_rnn_matrix *m, const int16_t *v, int16_t *out, int32_t pitch) {             \
+        const int16_t *w = m->weights, *end = w + m->rows * (count);                                        \
+        int32_t pitch_bytes = 2 * pitch, a0, a1, a2, a3, b0, b1, b2, b3, a, b, x, y;                        \
+        __asm__ volatile(                                                                                 \
+            "1:\n" RNNC_COLUMNS_##count RNNC_STORE_UNITS("a0", "b0") RNNC_STORE_UNITS("a1", "b1")         \
+                RNNC_STORE_UNITS("a2", "b2") RNNC_STORE_UNITS("a3", "b3")                                 \
+            "ldr %[a], %[out]\n"                                                                          \
+            "ldr %[b], %[pitch]\n"                                                                        \
+            "ldr %[y], %[end]\n"                                                                          \
+            "add %[w], #4*%c[columns]\n"                                                                  \
+            "add %[x], %[a], %[b], lsl #1\n"                                                              \
+            "str %[a0], [%[a]]\n"                                                                         \
+            "str %[a1], [%[a], %[b]]\n"                                                                   \
+            "str %[a2], [%[x]]\n"                                                                         \
+            "str %[a3], [%[x], %[b]]\n"                                                                   \
+            "adds %[a], #4\n"                                                                             \
+            "str %[a], %[out]\n"                                                                          \
+            "cmp %[w], %[y]\n"                                                                            \
+            "bne 1b\n"                                                                                    \
+            : [w] "+r"(w), [a0] "=&r"(a0), [a1] "=&r"(a1), [a2] "=&r"(a2), [a3] "=&r"(a3),                \
+              [b0] "=&r"(b0), [b1] "=&r"(b1), [b2] "=&r"(b2), [b3] "=&r"(b3), [a] "=&r"(a),               \
+              [b] "=&r"(b), [x] "=&r"(x), [y] "=&r"(y), [out] "+m"(out)                                   \
+            : [v] "r"(v), [pitch] "m"(pitch_bytes), [end] "m"(end), [columns] "i"(count)                  \
+            : "cc", "memory"); \
     }
-}
+
+RNNC_PRODUCT(product_of_4, 4)
+RNNC_PRODUCT(product_of_8, 8)
+RNNC_PRODUCT(product_of_16, 16)
 
 /* Any number of columns: two lanes at a time, as the addresses need registers too. */
 static void product_of_any(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch) {
@@ -133,18 +159,14 @@ static void product_of_any(const rnnc_rnn_matrix *m, const int16_t *vectors, int
 }
 
 void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch) {
-    switch (m->columns) {
-        case 4:
-            product_of_four(m, vectors, out, pitch, 4);
-            break;
-        case 8:
-            product_of_four(m, vectors, out, pitch, 8);
-            break;
-        case 16:
-            product_of_four(m, vectors, out, pitch, 16);
-            break;
-        default:
-            product_of_any(m, vectors, out, pitch);
+    if (m->shift == 0 && m->columns == 4) {
+        product_of_4(m, vectors, out, pitch);
+    } else if (m->shift == 0 && m->columns == 8) {
+        product_of_8(m, vectors, out, pitch);
+    } else if (m->shift == 0 && m->columns == 16) {
+        product_of_16(m, vectors, out, pitch);
+    } else {
+        product_of_any(m, vectors, out, pitch);
     }
 }
 
@@ -190,11 +212,11 @@ static inline __attribute__((always_inline)) void update_lanes(const rnnc_rnn_ce
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
         const int16_t *input = inputs[lane];
         const int16_t *bias = cell->bias;
-        for (const int16_t *end = input + hidden; input != end; input += 2, bias += 2) {
+        for (const int16_t *end = input + hidden; input != end; input += 2, bias += 4) {
             int32_t sum = __qadd16(load_pair(input), load_pair(recurrent));
             int32_t z0, z1, u0, u1;
             gates(gate_table, smooth_gate, __qadd16(sum, load_pair(bias)), &z0, &z1);
-            updates(update_table, smooth_update, __qadd16(sum, load_pair(bias + hidden)), &u0, &u1);
+            updates(update_table, smooth_update, __qadd16(sum, load_pair(bias + 2)), &u0, &u1);
             int32_t h = load_pair(state);
             int32_t low = __smlabb(z0, h, 1 << 14) + saturate_q15_positive(mix - zeta * z0) * u0;
             int32_t high = __smlabt(z1, h, 1 << 14) + saturate_q15_positive(mix - zeta * z1) * u1;
@@ -205,10 +227,81 @@ static inline __attribute__((always_inline)) void update_lanes(const rnnc_rnn_ce
     }
 }
 
+/* Sigmoid gate and tanh update of one lane, two units at a time. By hand because compilers separate
+ * the loads, which then do not pipeline; zeta comes negative. */
+static void update_smooth_lane(const rnnc_rnn_cell *cell, const int16_t *input, const int16_t *recurrent,
+                               int16_t *state) {
+    const int32_t *gate_table = cell->gate_table + 256, *update_table = cell->update_table + 256;
+    const int16_t *bias = cell->bias, *end = input + cell->recurrent.rows;
+    int32_t t0, t1, t2, t3, t4;
+    __asm__ volatile(
+        "1:\n"
+        "ldr %[t0], [%[input]], #4\n"
+        "ldr %[t1], [%[recurrent]], #4\n"
+        "ldr %[t2], [%[bias]], #4\n"
+        "ldr %[t3], [%[bias]], #4\n"
+        "qadd16 %[t0], %[t0], %[t1]\n"
+        "qadd16 %[t2], %[t0], %[t2]\n"
+        "qadd16 %[t3], %[t0], %[t3]\n"
+        "ssat16 %[t2], #15, %[t2]\n"
+        "ssat16 %[t3], #15, %[t3]\n"
+        "sbfx %[t0], %[t2], #6, #10\n"
+        "asr %[t1], %[t2], #22\n"
+        "ldr %[t0], [%[gates], %[t0], lsl #2]\n"
+        "ldr %[t1], [%[gates], %[t1], lsl #2]\n"
+        "and %[t4], %[t2], #63\n"
+        "ubfx %[t2], %[t2], #16, #6\n"
+        "smlabb %[t4], %[t0], %[t4], %[half]\n"
+        "smlabb %[t2], %[t1], %[t2], %[half]\n"
+        "asr %[t0], %[t0], #16\n"
+        "asr %[t1], %[t1], #16\n"
+        "add %[t0], %[t0], %[t4], asr #6\n"
+        "add %[t1], %[t1], %[t2], asr #6\n"
+        "pkhbt %[t0], %[t0], %[t1], lsl #16\n"
+        "sbfx %[t1], %[t3], #6, #10\n"
+        "asr %[t2], %[t3], #22\n"
+        "ldr %[t1], [%[updates], %[t1], lsl #2]\n"
+        "ldr %[t2], [%[updates], %[t2], lsl #2]\n"
+        "and %[t4], %[t3], #63\n"
+        "ubfx %[t3], %[t3], #16, #6\n"
+        "smlabb %[t4], %[t1], %[t4], %[half]\n"
+        "smlabb %[t3], %[t2], %[t3], %[half]\n"
+        "asr %[t1], %[t1], #16\n"
+        "asr %[t2], %[t2], #16\n"
+        "add %[t1], %[t1], %[t4], asr #6\n"
+        "add %[t2], %[t2], %[t3], asr #6\n"
+        "smlabb %[t3], %[t0], %[zeta], %[mix]\n"
+        "smlatb %[t4], %[t0], %[zeta], %[mix]\n"
+        "usat %[t3], #15, %[t3], asr #15\n"
+        "usat %[t4], #15, %[t4], asr #15\n"
+        "mul %[t1], %[t1], %[t3]\n"
+        "mul %[t2], %[t2], %[t4]\n"
+        "ldr %[t3], [%[state]]\n"
+        "ldr %[t4], %[end]\n"
+        "smlabb %[t1], %[t0], %[t3], %[t1]\n"
+        "smlatt %[t2], %[t0], %[t3], %[t2]\n"
+        "add %[t1], %[t1], #16384\n"
+        "add %[t2], %[t2], #16384\n"
+        "ssat %[t1], #16, %[t1], asr #15\n"
+        "ssat %[t2], #16, %[t2], asr #15\n"
+        "pkhbt %[t1], %[t1], %[t2], lsl #16\n"
+        "str %[t1], [%[state]], #4\n"
+        "cmp %[input], %[t4]\n"
+        "bne 1b\n"
+        : [input] "+r"(input), [recurrent] "+r"(recurrent), [bias] "+r"(bias), [state] "+r"(state),
+          [t0] "=&r"(t0), [t1] "=&r"(t1), [t2] "=&r"(t2), [t3] "=&r"(t3), [t4] "=&r"(t4)
+        : [gates] "r"(gate_table), [updates] "r"(update_table), [half] "r"(32), [zeta] "r"(-cell->zeta),
+          [mix] "r"(cell->mix), [end] "m"(end)
+        : "cc", "memory");
+}
+
 void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, const int16_t *recurrent,
                      int16_t *state) {
     if (cell->gate_table != NULL && cell->update_table != NULL) {
-        update_lanes(cell, inputs, recurrent, state, 1, 1);
+        int32_t hidden = cell->recurrent.rows;
+        for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
+            update_smooth_lane(cell, inputs[lane], recurrent + lane * hidden, state + lane * hidden);
+        }
     } else if (cell->gate_table != NULL) {
         update_lanes(cell, inputs, recurrent, state, 1, 0);
     } else if (cell->update_table != NULL) {
