@@ -198,7 +198,7 @@ class Conv2D(LinearOp):
             return DEPTHWISE_STRIP if self.depthwise3x3 else 0
         depth = int(np.prod(self.weight.shape[1:]))
         column = depth + -depth % 4
-        ragged = self.weight.shape[3] % 4 != 0
+        ragged = bool(self.weight.shape[3] % 4)
         if output.width == 1:
             return column if ragged or not self.pointwise else 0
         # Columns of int16, and one of bytes for taps that are not whole words.
