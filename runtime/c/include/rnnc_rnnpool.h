@@ -22,7 +22,7 @@
 #define RNNC_RNN_LANES 4
 
 /* Matrices are [rows][columns] of int16, padded with zeros to even numbers of both; biases are
- * [2][hidden], gate and update, padded likewise. A table is NULL for the piecewise linear function,
+ * [hidden / 2][gate, update][2], padded likewise. A table is NULL for the piecewise linear function,
  * which needs none. */
 typedef struct {
     const int16_t *w1, *r1, *b1;
@@ -30,7 +30,7 @@ typedef struct {
     const int32_t *gate_table;
     const int32_t *update_table;
     int32_t w1_shift, r1_shift, w2_shift, r2_shift;
-    int32_t zeta1, mix1, zeta2, mix2; /* mix: zeta + nu in Q30, and a rounding */
+    int32_t blend1, blend2; /* zeta + nu in Q30, the lower half being -zeta in Q15 */
     int32_t hidden1, hidden2;
     int32_t in_width, in_channels, in_zero_point;
     int32_t out_width;
@@ -53,7 +53,7 @@ typedef struct {
     const int16_t *bias;
     const int32_t *gate_table;
     const int32_t *update_table;
-    int32_t zeta, mix;
+    int32_t blend;
 } rnnc_rnn_cell;
 
 /* out[lane * pitch + i] = sat16(sat16(sum_j weights[i][j] * vectors[lane][j] >> 15) << shift), all

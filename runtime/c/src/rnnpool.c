@@ -91,8 +91,8 @@ static work begin(const rnnc_rnnpool *p, const rnnc_job *job) {
         .job = job,
         .w1 = {p->w1, h1, even(p->in_channels), p->w1_shift},
         .w2 = {p->w2, h2, h1, p->w2_shift},
-        .rnn1 = {{p->r1, h1, h1, p->r1_shift}, p->b1, p->gate_table, p->update_table, p->zeta1, p->mix1},
-        .rnn2 = {{p->r2, h2, h2, p->r2_shift}, p->b2, p->gate_table, p->update_table, p->zeta2, p->mix2},
+        .rnn1 = {{p->r1, h1, h1, p->r1_shift}, p->b1, p->gate_table, p->update_table, p->blend1},
+        .rnn2 = {{p->r2, h2, h2, p->r2_shift}, p->b2, p->gate_table, p->update_table, p->blend2},
         .column_step = least(p->stride_w, p->kernel_w),
     };
     divide_scratch(&w);
@@ -274,11 +274,11 @@ void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t 
     }
 }
 
-/* In the segment of a 15-bit argument: start + rise * position */
+/* In the segment of a 15-bit argument: the upper half of start + 2 rise * position */
 static int32_t interpolate(const int32_t *table, int32_t x) {
     int32_t place = rnnc_clamp(x, -16384, 16383) + 16384;
     int32_t entry = table[place >> 6];
-    return rnnc_asr(entry, 16) + (((entry & 0xFFFF) * (place & 63) + 32) >> 6);
+    return rnnc_asr(entry + (entry & 0xFFFF) * ((place & 63) << 9), 16);
 }
 
 static int32_t gate(const int32_t *table, int32_t x) {
@@ -292,15 +292,16 @@ static int32_t update(const int32_t *table, int32_t x) {
 void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, const int16_t *recurrent,
                      int16_t *state) {
     int32_t hidden = cell->recurrent.rows;
+    int32_t zeta = (65536 - (cell->blend & 0xFFFF)) & 0xFFFF;
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
         for (int32_t i = 0; i < hidden; ++i) {
             int32_t at = lane * hidden + i;
+            const int16_t *bias = cell->bias + i / 2 * 4 + i % 2;
             int32_t sum = saturate16(inputs[lane][i] + recurrent[at]);
-            int32_t z = gate(cell->gate_table, saturate16(sum + cell->bias[i]));
-            int32_t u = update(cell->update_table, saturate16(sum + cell->bias[hidden + i]));
-            int32_t c = least(rnnc_asr(cell->mix - cell->zeta * z, 15), 32767);
-            int32_t sum_q30 = z * state[at] + c * u + (1 << 14);
-            state[at] = (int16_t)saturate16(rnnc_asr(sum_q30, 15));
+            int32_t z = gate(cell->gate_table, saturate16(sum + bias[0]));
+            int32_t u = update(cell->update_table, saturate16(sum + bias[2]));
+            int32_t c = rnnc_clamp(rnnc_asr(cell->blend - zeta * z, 15), 0, 32767);
+            state[at] = (int16_t)saturate16(rnnc_asr(z * state[at] + c * u, 15));
         }
     }
 }

@@ -151,10 +151,10 @@ void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t 
 #endif
 
 /* `table` points at the segment of 0; `index` and `within` are the upper and the lower bits of the
- * argument. */
+ * argument, the lower ones shifted left by 9. */
 static inline int32_t interpolate(const int32_t *table, int32_t index, int32_t within) {
     int32_t entry = table[index];
-    return (entry >> 16) + (__smlabb(entry, within, 32) >> 6);
+    return __smlabb(entry, within, entry) >> 16;
 }
 
 /* Gate values of two units whose arguments are packed in x; `smooth` is a literal. */
@@ -162,8 +162,8 @@ static inline __attribute__((always_inline)) void gates(const int32_t *table, in
                                                         int32_t *low, int32_t *high) {
     if (smooth) {
         x = saturate_pair_to_15_bits(x);
-        *low = interpolate(table, (int16_t)x >> 6, x & 63);
-        *high = interpolate(table, x >> 22, x >> 16 & 63);
+        *low = interpolate(table, (int16_t)x >> 6, (x & 63) << 9);
+        *high = interpolate(table, x >> 22, (x >> 16 & 63) << 9);
     } else {
         *low = saturate_times_8_positive((int16_t)x + 2048);
         *high = saturate_times_8_positive((x >> 16) + 2048);
@@ -184,20 +184,20 @@ static inline __attribute__((always_inline)) void update_lanes(const rnnc_rnn_ce
                                                                const int16_t *const *inputs,
                                                                const int16_t *recurrent, int16_t *state,
                                                                int smooth_gate, int smooth_update) {
-    const int32_t hidden = cell->recurrent.rows, zeta = cell->zeta, mix = cell->mix;
+    const int32_t hidden = cell->recurrent.rows, blend = cell->blend;
     const int32_t *gate_table = smooth_gate ? cell->gate_table + 256 : NULL;
     const int32_t *update_table = smooth_update ? cell->update_table + 256 : NULL;
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
         const int16_t *input = inputs[lane];
         const int16_t *bias = cell->bias;
-        for (const int16_t *end = input + hidden; input != end; input += 2, bias += 2) {
+        for (const int16_t *end = input + hidden; input != end; input += 2, bias += 4) {
             int32_t sum = __qadd16(load_pair(input), load_pair(recurrent));
             int32_t z0, z1, u0, u1;
             gates(gate_table, smooth_gate, __qadd16(sum, load_pair(bias)), &z0, &z1);
-            updates(update_table, smooth_update, __qadd16(sum, load_pair(bias + hidden)), &u0, &u1);
+            updates(update_table, smooth_update, __qadd16(sum, load_pair(bias + 2)), &u0, &u1);
             int32_t h = load_pair(state);
-            int32_t low = __smlabb(z0, h, 1 << 14) + saturate_q15_positive(mix - zeta * z0) * u0;
-            int32_t high = __smlabt(z1, h, 1 << 14) + saturate_q15_positive(mix - zeta * z1) * u1;
+            int32_t low = z0 * (int16_t)h + saturate_q15_positive(__smlabb(blend, z0, blend)) * u0;
+            int32_t high = z1 * (h >> 16) + saturate_q15_positive(__smlabb(blend, z1, blend)) * u1;
             store_pair(state, saturate_q15(low), saturate_q15(high));
             recurrent += 2;
             state += 2;
@@ -205,10 +205,104 @@ static inline __attribute__((always_inline)) void update_lanes(const rnnc_rnn_ce
     }
 }
 
+/* `used` keeps compilers from changing the parameters, which they do not see the assembly use. */
+#define ASSEMBLY __attribute__((naked, noinline, used))
+
+/* What update_smoothly reads, in its order. */
+typedef struct {
+    const int16_t *bias;
+    uint32_t mask_and_pairs; /* MASK, and pairs of units still to do in its lower bits */
+    const int32_t *gate_middle, *update_middle;
+    int32_t blend;
+    const int16_t *const *inputs;
+    const int16_t *const *inputs_end;
+} smooth_work;
+
+/* Where the positions in a segment are in a pair shifted left by 9; the 9 bits below are then 0 and
+ * free for a count. */
+#define MASK 0x7E007E00u
+
+/* Two units of a lane. r0 input, r2 recurrent, r3 state, r4 bias, r5 mask and count, r6 and r7
+ * tables, r8 blend; the rest is free. Sums r1, gate and update arguments r10 and r11, values z0 r1,
+ * z1 r9, u0 r12, u1 lr in the upper halves. */
+#define TWO_UNITS                      \
+    "ldr r1, [r0], #4\n"               \
+    "ldr r9, [r2], #4\n"               \
+    "ldr r10, [r4], #4\n"              \
+    "ldr r11, [r4], #4\n"              \
+    "qadd16 r1, r1, r9\n"              \
+    "qadd16 r10, r1, r10\n"            \
+    "qadd16 r11, r1, r11\n"            \
+    "ssat16 r10, #15, r10\n"           \
+    "ssat16 r11, #15, r11\n"           \
+    "sbfx r1, r10, #6, #10\n"          \
+    "asr r9, r10, #22\n"               \
+    "sbfx r12, r11, #6, #10\n"         \
+    "asr lr, r11, #22\n"               \
+    "and r10, r5, r10, lsl #9\n"       \
+    "and r11, r5, r11, lsl #9\n"       \
+    "ldr r1, [r6, r1, lsl #2]\n"       \
+    "ldr r9, [r6, r9, lsl #2]\n"       \
+    "ldr r12, [r7, r12, lsl #2]\n"     \
+    "ldr lr, [r7, lr, lsl #2]\n"       \
+    "smlabb r1, r1, r10, r1\n"         \
+    "smlabt r9, r9, r10, r9\n"         \
+    "ldr r10, [r3]\n"                  \
+    "smlabb r12, r12, r11, r12\n"      \
+    "smlabt lr, lr, r11, lr\n"         \
+    "smlabt r11, r8, r1, r8\n"         \
+    "usat r11, #15, r11, asr #15\n"    \
+    "smultb r1, r1, r10\n"             \
+    "smlabt r1, r11, r12, r1\n"        \
+    "smlabt r11, r8, r9, r8\n"         \
+    "usat r11, #15, r11, asr #15\n"    \
+    "smultt r9, r9, r10\n"             \
+    "smlabt r9, r11, lr, r9\n"         \
+    "ssat r1, #16, r1, asr #15\n"      \
+    "ssat r9, #16, r9, asr #15\n"      \
+    "pkhbt r1, r1, r9, lsl #16\n"      \
+    "str r1, [r3], #4\n"
+
+/* rnnc_rnn_update with both tables. In assembly because the loop needs every register, and compilers
+ * spill. Pairs of units are done two at a time, an odd one first. */
+ASSEMBLY static void update_smoothly(smooth_work *work __attribute__((unused)),
+                                                   const int16_t *unused __attribute__((unused)),
+                                                   const int16_t *recurrent __attribute__((unused)),
+                                                   int16_t *state __attribute__((unused))) {
+    __asm__ volatile(
+        "push {r0, r4-r11, lr}\n"
+        "1: ldr r12, [sp]\n"
+        "ldm r12, {r4-r8, r9}\n"
+        "ldr r0, [r9], #4\n"
+        "str r9, [r12, #20]\n"
+        "lsls r1, r5, #31\n"
+        "itt ne\n"
+        "addne r5, r5, #1\n"
+        "bne 3f\n"
+        "2: " TWO_UNITS "3: " TWO_UNITS
+        "sub r5, r5, #2\n"
+        "lsls r1, r5, #23\n"
+        "bne 2b\n"
+        "ldr r12, [sp]\n"
+        "ldrd r0, r1, [r12, #20]\n"
+        "cmp r0, r1\n"
+        "bne 1b\n"
+        "pop {r0, r4-r11, pc}\n" ::: "memory");
+}
+
 void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, const int16_t *recurrent,
                      int16_t *state) {
     if (cell->gate_table != NULL && cell->update_table != NULL) {
-        update_lanes(cell, inputs, recurrent, state, 1, 1);
+        smooth_work work = {
+            .bias = cell->bias,
+            .mask_and_pairs = MASK | (uint32_t)cell->recurrent.rows / 2,
+            .gate_middle = cell->gate_table + 256,
+            .update_middle = cell->update_table + 256,
+            .blend = cell->blend,
+            .inputs = inputs,
+            .inputs_end = inputs + RNNC_RNN_LANES,
+        };
+        update_smoothly(&work, NULL, recurrent, state);
     } else if (cell->gate_table != NULL) {
         update_lanes(cell, inputs, recurrent, state, 1, 0);
     } else if (cell->update_table != NULL) {
