@@ -44,6 +44,11 @@ RNNC_SATURATE(saturate_times_8_positive, "usat", "15", ", lsl #3")
 RNNC_SATURATE(saturate_times_16, "ssat", "16", ", lsl #4")
 RNNC_SATURATE(saturate_pair_to_15_bits, "ssat16", "15", "")
 
+/* `used` keeps compilers from changing the parameters, which they do not see the assembly use. */
+#define ASSEMBLY __attribute__((naked, noinline, used))
+
+#define UNUSED __attribute__((unused))
+
 #if RNNC_RNNPOOL_LIBRARY
 
 void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch) {
@@ -73,41 +78,99 @@ static inline void store_sums(int16_t *to, int32_t low, int32_t high, int32_t sh
     }
 }
 
-/* Adds two units' products with columns j and j + 1 of two lanes. The barrier keeps the compiler
- * from loading ahead, which would cost more registers than there are; within it, loads stand
- * together and so pipeline. */
-#define RNNC_ADD_TWO_LANES(lane, a_first, b_first, a_second, b_second) \
-    do {                                                               \
-        int32_t x = load_pair(v + (lane)*columns + j);                 \
-        int32_t y = load_pair(v + ((lane) + 1) * columns + j);         \
-        a_first = __smlad(a, x, a_first);                              \
-        b_first = __smlad(b, x, b_first);                              \
-        a_second = __smlad(a, y, a_second);                            \
-        b_second = __smlad(b, y, b_second);                            \
-        __asm__ volatile("" ::: "memory");                             \
-    } while (0)
+#define SET(sum, a, b) "smuad " sum ", " a ", " b "\n"
+#define ADD(sum, a, b) "smlad " sum ", " a ", " b ", " sum "\n"
 
-/* `columns` is a literal wherever this is called: all addresses are then offsets from two pointers.
- */
-static inline __attribute__((always_inline)) void product_of_four(const rnnc_rnn_matrix *m, const int16_t *v,
-                                                                  int16_t *out, int32_t pitch,
-                                                                  int32_t columns) {
-    const int16_t *w = m->weights;
-    const int16_t *end = w + m->rows * columns;
-    for (; w != end; w += 2 * columns, out += 2) {
-        int32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0;
-#pragma GCC unroll 8
-        for (int32_t j = 0; j < columns; j += 2) {
-            int32_t a = load_pair(w + j), b = load_pair(w + columns + j);
-            RNNC_ADD_TWO_LANES(0, a0, b0, a1, b1);
-            RNNC_ADD_TWO_LANES(2, a2, b2, a3, b3);
-        }
-        int32_t shift = m->shift;
-        store_sums(out, a0, b0, shift);
-        store_sums(out + pitch, a1, b1, shift);
-        store_sums(out + 2 * pitch, a2, b2, shift);
-        store_sums(out + 3 * pitch, a3, b3, shift);
-    }
+/* Two units' products with two columns, `at` bytes from the first, of four lanes; `row` is the bytes
+ * of a row. r0 weights, r1 vectors, sums r4 to r11 with the two units of a lane side by side. */
+#define TWO_COLUMNS(at, row, SUM)                             \
+    "ldr r2, [r0, #" at "]\n"                                 \
+    "ldr r3, [r0, #" at "+" row "]\n"                         \
+    "ldr r12, [r1, #" at "]\n"                                \
+    "ldr lr, [r1, #" at "+" row "]\n"                         \
+    SUM("r4", "r2", "r12") SUM("r5", "r3", "r12")             \
+    SUM("r6", "r2", "lr") SUM("r7", "r3", "lr")               \
+    "ldr r12, [r1, #" at "+2*" row "]\n"                      \
+    "ldr lr, [r1, #" at "+3*" row "]\n"                       \
+    SUM("r8", "r2", "r12") SUM("r9", "r3", "r12")             \
+    SUM("r10", "r2", "lr") SUM("r11", "r3", "lr")
+
+#define PACK(low, high)                       \
+    "ssat " low ", #16, " low ", asr #15\n"   \
+    "ssat " high ", #16, " high ", asr #15\n" \
+    "pkhbt " low ", " low ", " high ", lsl #16\n"
+
+#define PRODUCT_OF_FOUR_LANES(columns, row)                       \
+    "push {r2-r11, lr}\n"                                         \
+    "1: " columns                                                 \
+    "ldr r2, [sp]\n"                                              \
+    "ldr r3, [sp, #4]\n"                                          \
+    "ldr r12, [sp, #44]\n"                                        \
+    PACK("r4", "r5") PACK("r6", "r7") PACK("r8", "r9") PACK("r10", "r11") \
+    "add r5, r2, r3\n"                                            \
+    "add r7, r5, r3\n"                                            \
+    "add r9, r7, r3\n"                                            \
+    "add r0, r0, #2*" row "\n"                                    \
+    "str r4, [r2], #4\n"                                          \
+    "str r6, [r5]\n"                                              \
+    "str r8, [r7]\n"                                              \
+    "str r10, [r9]\n"                                             \
+    "str r2, [sp]\n"                                              \
+    "cmp r0, r12\n"                                               \
+    "bne 1b\n"                                                    \
+    "pop {r2-r11, pc}\n"
+
+/* The products of matrices with 16, 8 and 4 columns and no shift; pitch in bytes. In assembly because
+ * eight sums and two addresses leave four registers, which compilers do not make do with. */
+ASSEMBLY static void product_of_16(const int16_t *weights UNUSED, const int16_t *vectors UNUSED,
+                                   int16_t *out UNUSED, int32_t pitch UNUSED, const int16_t *end UNUSED) {
+    __asm__ volatile(
+        PRODUCT_OF_FOUR_LANES(
+            TWO_COLUMNS("0", "32", SET) TWO_COLUMNS("4", "32", ADD) TWO_COLUMNS("8", "32", ADD)
+            TWO_COLUMNS("12", "32", ADD) TWO_COLUMNS("16", "32", ADD) TWO_COLUMNS("20", "32", ADD)
+            TWO_COLUMNS("24", "32", ADD) TWO_COLUMNS("28", "32", ADD), "32") ::: "memory");
+}
+
+ASSEMBLY static void product_of_8(const int16_t *weights UNUSED, const int16_t *vectors UNUSED,
+                                  int16_t *out UNUSED, int32_t pitch UNUSED, const int16_t *end UNUSED) {
+    __asm__ volatile(
+        PRODUCT_OF_FOUR_LANES(
+            TWO_COLUMNS("0", "16", SET) TWO_COLUMNS("4", "16", ADD) TWO_COLUMNS("8", "16", ADD)
+            TWO_COLUMNS("12", "16", ADD), "16") ::: "memory");
+}
+
+/* Two units of one lane whose vector is in x and y; weights r8 to r11. */
+#define FOUR_COLUMNS(x, y, to)                    \
+    SET("r12", "r8", x) ADD("r12", "r9", y)       \
+    SET("lr", "r10", x) ADD("lr", "r11", y)       \
+    PACK("r12", "lr")                             \
+    "str r12, [" to "], #4\n"
+
+/* Two lanes' vectors stay in r4 to r7 while the weights pass by. */
+#define TWO_LANES                                 \
+    "ldm r1!, {r4-r7}\n"                          \
+    "add r3, r2, r3\n"                            \
+    "push {r0, r1, r3}\n"                         \
+    "ldr r1, [sp, #60]\n"                         \
+    "1: ldm r0!, {r8-r11}\n"                      \
+    FOUR_COLUMNS("r4", "r5", "r2")                \
+    FOUR_COLUMNS("r6", "r7", "r3")                \
+    "cmp r0, r1\n"                                \
+    "bne 1b\n"                                    \
+    "pop {r0, r1, r2}\n"                          \
+    "ldr r3, [sp]\n"
+
+ASSEMBLY static void product_of_4(const int16_t *weights UNUSED, const int16_t *vectors UNUSED,
+                                  int16_t *out UNUSED, int32_t pitch UNUSED, const int16_t *end UNUSED) {
+    __asm__ volatile(
+        "push {r3-r11, lr}\n"
+        "sub sp, sp, #8\n"
+        "str r3, [sp]\n"
+        TWO_LANES
+        "add r2, r2, r3\n"
+        TWO_LANES
+        "add sp, sp, #8\n"
+        "pop {r3-r11, pc}\n" ::: "memory");
 }
 
 /* Any number of columns: two lanes at a time, as the addresses need registers too. */
@@ -133,18 +196,15 @@ static void product_of_any(const rnnc_rnn_matrix *m, const int16_t *vectors, int
 }
 
 void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch) {
-    switch (m->columns) {
-        case 4:
-            product_of_four(m, vectors, out, pitch, 4);
-            break;
-        case 8:
-            product_of_four(m, vectors, out, pitch, 8);
-            break;
-        case 16:
-            product_of_four(m, vectors, out, pitch, 16);
-            break;
-        default:
-            product_of_any(m, vectors, out, pitch);
+    const int16_t *end = m->weights + m->rows * m->columns;
+    if (m->shift == 0 && m->columns == 16) {
+        product_of_16(m->weights, vectors, out, 2 * pitch, end);
+    } else if (m->shift == 0 && m->columns == 8) {
+        product_of_8(m->weights, vectors, out, 2 * pitch, end);
+    } else if (m->shift == 0 && m->columns == 4) {
+        product_of_4(m->weights, vectors, out, 2 * pitch, end);
+    } else {
+        product_of_any(m, vectors, out, pitch);
     }
 }
 
@@ -205,9 +265,6 @@ static inline __attribute__((always_inline)) void update_lanes(const rnnc_rnn_ce
     }
 }
 
-/* `used` keeps compilers from changing the parameters, which they do not see the assembly use. */
-#define ASSEMBLY __attribute__((naked, noinline, used))
-
 /* What update_smoothly reads, in its order. */
 typedef struct {
     const int16_t *bias;
@@ -265,10 +322,10 @@ typedef struct {
 
 /* rnnc_rnn_update with both tables. In assembly because the loop needs every register, and compilers
  * spill. Pairs of units are done two at a time, an odd one first. */
-ASSEMBLY static void update_smoothly(smooth_work *work __attribute__((unused)),
-                                                   const int16_t *unused __attribute__((unused)),
-                                                   const int16_t *recurrent __attribute__((unused)),
-                                                   int16_t *state __attribute__((unused))) {
+ASSEMBLY static void update_smoothly(smooth_work *work UNUSED,
+                                                   const int16_t *unused UNUSED,
+                                                   const int16_t *recurrent UNUSED,
+                                                   int16_t *state UNUSED) {
     __asm__ volatile(
         "push {r0, r4-r11, lr}\n"
         "1: ldr r12, [sp]\n"
