@@ -56,6 +56,9 @@ typedef struct {
     int32_t blend;
 } rnnc_rnn_cell;
 
+/* out[i] = (values[i] - zero_point) << 7 */
+void rnnc_rnn_centre(const int8_t *values, int32_t count, int32_t zero_point, int16_t *out);
+
 /* out[lane * pitch + i] = sat16(sat16(sum_j weights[i][j] * vectors[lane][j] >> 15) << shift), all
  * lanes */
 void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch);

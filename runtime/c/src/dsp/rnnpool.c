@@ -100,12 +100,23 @@ static inline void store_sums(int16_t *to, int32_t low, int32_t high, int32_t sh
     "ssat " high ", #16, " high ", asr #15\n" \
     "pkhbt " low ", " low ", " high ", lsl #16\n"
 
+/* The arguments are those of rnnc_rnn_product; r1's place on the stack holds the end of the weights.
+ */
+#define BEGIN_PRODUCT(row)                                        \
+    "lsl r3, r3, #1\n"                                            \
+    "push {r1-r11, lr}\n"                                         \
+    "ldr r12, [r0, #4]\n"                                         \
+    "ldr r0, [r0]\n"                                              \
+    "mov r2, #" row "\n"                                          \
+    "mla r12, r12, r2, r0\n"                                      \
+    "str r12, [sp]\n"
+
 #define PRODUCT_OF_FOUR_LANES(columns, row)                       \
-    "push {r2-r11, lr}\n"                                         \
+    BEGIN_PRODUCT(row)                                            \
     "1: " columns                                                 \
-    "ldr r2, [sp]\n"                                              \
-    "ldr r3, [sp, #4]\n"                                          \
-    "ldr r12, [sp, #44]\n"                                        \
+    "ldr r2, [sp, #4]\n"                                          \
+    "ldr r3, [sp, #8]\n"                                          \
+    "ldr r12, [sp]\n"                                             \
     PACK("r4", "r5") PACK("r6", "r7") PACK("r8", "r9") PACK("r10", "r11") \
     "add r5, r2, r3\n"                                            \
     "add r7, r5, r3\n"                                            \
@@ -115,15 +126,15 @@ static inline void store_sums(int16_t *to, int32_t low, int32_t high, int32_t sh
     "str r6, [r5]\n"                                              \
     "str r8, [r7]\n"                                              \
     "str r10, [r9]\n"                                             \
-    "str r2, [sp]\n"                                              \
+    "str r2, [sp, #4]\n"                                          \
     "cmp r0, r12\n"                                               \
     "bne 1b\n"                                                    \
-    "pop {r2-r11, pc}\n"
+    "pop {r1-r11, pc}\n"
 
-/* The products of matrices with 16, 8 and 4 columns and no shift; pitch in bytes. In assembly because
+/* The products of matrices with 16, 8 and 4 columns and no shift. In assembly because
  * eight sums and two addresses leave four registers, which compilers do not make do with. */
-ASSEMBLY static void product_of_16(const int16_t *weights UNUSED, const int16_t *vectors UNUSED,
-                                   int16_t *out UNUSED, int32_t pitch UNUSED, const int16_t *end UNUSED) {
+ASSEMBLY static void product_of_16(const rnnc_rnn_matrix *m UNUSED, const int16_t *vectors UNUSED,
+                                   int16_t *out UNUSED, int32_t pitch UNUSED) {
     __asm__ volatile(
         PRODUCT_OF_FOUR_LANES(
             TWO_COLUMNS("0", "32", SET) TWO_COLUMNS("4", "32", ADD) TWO_COLUMNS("8", "32", ADD)
@@ -131,8 +142,8 @@ ASSEMBLY static void product_of_16(const int16_t *weights UNUSED, const int16_t 
             TWO_COLUMNS("24", "32", ADD) TWO_COLUMNS("28", "32", ADD), "32") ::: "memory");
 }
 
-ASSEMBLY static void product_of_8(const int16_t *weights UNUSED, const int16_t *vectors UNUSED,
-                                  int16_t *out UNUSED, int32_t pitch UNUSED, const int16_t *end UNUSED) {
+ASSEMBLY static void product_of_8(const rnnc_rnn_matrix *m UNUSED, const int16_t *vectors UNUSED,
+                                  int16_t *out UNUSED, int32_t pitch UNUSED) {
     __asm__ volatile(
         PRODUCT_OF_FOUR_LANES(
             TWO_COLUMNS("0", "16", SET) TWO_COLUMNS("4", "16", ADD) TWO_COLUMNS("8", "16", ADD)
@@ -151,26 +162,24 @@ ASSEMBLY static void product_of_8(const int16_t *weights UNUSED, const int16_t *
     "ldm r1!, {r4-r7}\n"                          \
     "add r3, r2, r3\n"                            \
     "push {r0, r1, r3}\n"                         \
-    "ldr r1, [sp, #60]\n"                         \
+    "ldr r1, [sp, #12]\n"                         \
     "1: ldm r0!, {r8-r11}\n"                      \
     FOUR_COLUMNS("r4", "r5", "r2")                \
     FOUR_COLUMNS("r6", "r7", "r3")                \
     "cmp r0, r1\n"                                \
     "bne 1b\n"                                    \
     "pop {r0, r1, r2}\n"                          \
-    "ldr r3, [sp]\n"
+    "ldr r3, [sp, #8]\n"
 
-ASSEMBLY static void product_of_4(const int16_t *weights UNUSED, const int16_t *vectors UNUSED,
-                                  int16_t *out UNUSED, int32_t pitch UNUSED, const int16_t *end UNUSED) {
+ASSEMBLY static void product_of_4(const rnnc_rnn_matrix *m UNUSED, const int16_t *vectors UNUSED,
+                                  int16_t *out UNUSED, int32_t pitch UNUSED) {
     __asm__ volatile(
-        "push {r3-r11, lr}\n"
-        "sub sp, sp, #8\n"
-        "str r3, [sp]\n"
+        BEGIN_PRODUCT("8")
+        "ldr r2, [sp, #4]\n"
         TWO_LANES
         "add r2, r2, r3\n"
         TWO_LANES
-        "add sp, sp, #8\n"
-        "pop {r3-r11, pc}\n" ::: "memory");
+        "pop {r1-r11, pc}\n" ::: "memory");
 }
 
 /* Any number of columns: two lanes at a time, as the addresses need registers too. */
@@ -196,19 +205,38 @@ static void product_of_any(const rnnc_rnn_matrix *m, const int16_t *vectors, int
 }
 
 void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch) {
-    const int16_t *end = m->weights + m->rows * m->columns;
     if (m->shift == 0 && m->columns == 16) {
-        product_of_16(m->weights, vectors, out, 2 * pitch, end);
+        product_of_16(m, vectors, out, pitch);
     } else if (m->shift == 0 && m->columns == 8) {
-        product_of_8(m->weights, vectors, out, 2 * pitch, end);
+        product_of_8(m, vectors, out, pitch);
     } else if (m->shift == 0 && m->columns == 4) {
-        product_of_4(m->weights, vectors, out, 2 * pitch, end);
+        product_of_4(m, vectors, out, pitch);
     } else {
         product_of_any(m, vectors, out, pitch);
     }
 }
 
 #endif
+
+/* Bytes 0 and 2 of `four` less the zero point of both halves, shifted left by 7. */
+static inline uint32_t centre_two(uint32_t four, int32_t zero_points) {
+    return (uint32_t)__ssub16(__sxtb16((int32_t)four), zero_points) << 7 & 0xFF80FF80u;
+}
+
+void rnnc_rnn_centre(const int8_t *values, int32_t count, int32_t zero_point, int16_t *out) {
+    const int32_t zero_points = (int32_t)(((uint32_t)zero_point & 0xFFFF) * 0x10001u);
+    for (; count >= 4; count -= 4, values += 4, out += 4) {
+        uint32_t four;
+        memcpy(&four, values, sizeof(four));
+        uint32_t even = centre_two(four, zero_points);
+        uint32_t odd = centre_two(four >> 8 | four << 24, zero_points);
+        uint32_t pairs[2] = {(even & 0xFFFF) | odd << 16, even >> 16 | (odd & 0xFFFF0000u)};
+        memcpy(out, pairs, sizeof(pairs));
+    }
+    for (int32_t i = 0; i < count; ++i) {
+        out[i] = (int16_t)((values[i] - zero_point) * 128);
+    }
+}
 
 /* `table` points at the segment of 0; `index` and `within` are the upper and the lower bits of the
  * argument, the lower ones shifted left by 9. */
