@@ -64,7 +64,7 @@ void rnnc_rnn_centre(const int8_t *values, int32_t count, int32_t zero_point, in
 void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch);
 
 /* One FastGRNN step of all lanes, in place: state [lane][hidden] by the input products of each lane
- * and the recurrent products [lane][hidden]. */
+ * and the recurrent products [lane][hidden], which may be the state itself where both are 0. */
 void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, const int16_t *recurrent,
                      int16_t *state);
 

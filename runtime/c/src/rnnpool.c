@@ -55,6 +55,7 @@ typedef struct {
     int32_t delta[RNNC_RNN_LANES], turn[RNNC_RNN_LANES], leap[RNNC_RNN_LANES];
     int32_t wait[RNNC_RNN_LANES]; /* steps to let pass before the sweep begins */
     int32_t longest_wait;
+    int32_t steady; /* no lane leaps or waits */
 } sweep_inputs;
 
 static int32_t even(int32_t count) {
@@ -140,6 +141,12 @@ static void input_products(const work *w, const int8_t *row, int32_t first, int1
 }
 
 static void advance(sweep_inputs *inputs, int32_t step) {
+    if (inputs->steady) {
+        for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
+            inputs->at[lane] += inputs->delta[lane];
+        }
+        return;
+    }
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
         int32_t taken = step - inputs->wait[lane];
         if (taken > 0) {
@@ -153,13 +160,14 @@ static const int16_t *sweep(const work *w, const rnnc_rnn_cell *cell, sweep_inpu
     int32_t hidden = cell->recurrent.rows;
     int32_t size = RNNC_RNN_LANES * hidden;
     int16_t *state = w->states, *recurrent = state + size;
-    clear(state, 2 * size);
+    clear(state, size);
+    rnnc_rnn_update(cell, inputs->at, state, state); /* the product of the state 0 is 0 too */
     for (int32_t step = 0; step < steps; ++step) {
         if (step > 0) {
             advance(inputs, step);
             rnnc_rnn_product(&cell->recurrent, state, recurrent, hidden);
+            rnnc_rnn_update(cell, inputs->at, recurrent, state);
         }
-        rnnc_rnn_update(cell, inputs->at, recurrent, state);
         for (int32_t lane = 0; lane < RNNC_RNN_LANES && step < inputs->longest_wait; ++lane) {
             if (step < inputs->wait[lane]) {
                 clear(state + lane * hidden, hidden);
@@ -178,7 +186,7 @@ static void summarise_row(const work *w, int32_t k, int32_t first, int32_t patch
     for (int32_t column = 0; column < span; column += RNNC_RNN_LANES) {
         input_products(w, w->job->rows[k], start + column, w->products + column * w->w1.rows);
     }
-    sweep_inputs inputs = {.longest_wait = 0};
+    sweep_inputs inputs = {.steady = 1};
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
         /* lanes without a patch repeat the last one */
         inputs.at[lane] = w->products + least(lane, patches - 1) * w->column_step * w->w1.rows;
@@ -191,7 +199,7 @@ static void summarise_row(const work *w, int32_t k, int32_t first, int32_t patch
 /* W2 of the summaries of the next RNNC_RNN_LANES columns, into the ring. */
 static void summarise_columns(work *w) {
     const rnnc_rnnpool *p = w->p;
-    sweep_inputs inputs = {.longest_wait = 0};
+    sweep_inputs inputs = {.steady = 1};
     for (int32_t k = 0; k < p->kernel_h; ++k) {
         int16_t *products = w->products + k * RNNC_RNN_LANES * w->w1.rows;
         input_products(w, w->job->rows[k], w->columns_made, products);
@@ -227,10 +235,12 @@ static void finish_patch(const work *w, int32_t patch, int32_t lane) {
     };
     const int16_t *states = sweep(w, &w->rnn2, &inputs, steps);
     int8_t *out = (int8_t *)w->job->out + patch * RNNC_RNN_LANES * p->hidden2;
-    for (int32_t way = 0; way < RNNC_RNN_LANES; ++way) {
-        for (int32_t i = 0; i < p->hidden2; ++i) {
-            int32_t state = rnnc_shift_left(states[way * hidden + i], p->out_shift);
-            int32_t scaled = rnnc_high_multiply_add(p->out_zero_point, state, p->out_multiplier);
+    int32_t used = p->hidden2, shift = p->out_shift;
+    int32_t multiplier = p->out_multiplier, zero_point = p->out_zero_point;
+    for (int32_t way = 0; way < RNNC_RNN_LANES; ++way, states += hidden) {
+        for (int32_t i = 0; i < used; ++i) {
+            int32_t scaled =
+                rnnc_high_multiply_add(zero_point, rnnc_shift_left(states[i], shift), multiplier);
             *out++ = (int8_t)rnnc_clamp(scaled, -128, 127);
         }
     }

@@ -9,6 +9,7 @@
 #if RNNC_USE_DSP
 
 #include <arm_acle.h>
+#include <stddef.h>
 #include <string.h>
 
 #if RNNC_RNNPOOL_LIBRARY
@@ -77,6 +78,12 @@ static inline void store_sums(int16_t *to, int32_t low, int32_t high, int32_t sh
         store_pair(to, shifted(low, shift), shifted(high, shift));
     }
 }
+
+/* The assembly below knows these places. */
+typedef char places_of_a_cell[offsetof(rnnc_rnn_matrix, rows) == 4 && offsetof(rnnc_rnn_cell, bias) == 16 &&
+                                      offsetof(rnnc_rnn_cell, blend) == 28
+                                  ? 1
+                                  : -1];
 
 #define SET(sum, a, b) "smuad " sum ", " a ", " b "\n"
 #define ADD(sum, a, b) "smlad " sum ", " a ", " b ", " sum "\n"
@@ -293,22 +300,9 @@ static inline __attribute__((always_inline)) void update_lanes(const rnnc_rnn_ce
     }
 }
 
-/* What update_smoothly reads, in its order. */
-typedef struct {
-    const int16_t *bias;
-    uint32_t mask_and_pairs; /* MASK, and pairs of units still to do in its lower bits */
-    const int32_t *gate_middle, *update_middle;
-    int32_t blend;
-    const int16_t *const *inputs;
-    const int16_t *const *inputs_end;
-} smooth_work;
-
-/* Where the positions in a segment are in a pair shifted left by 9; the 9 bits below are then 0 and
- * free for a count. */
-#define MASK 0x7E007E00u
-
-/* Two units of a lane. r0 input, r2 recurrent, r3 state, r4 bias, r5 mask and count, r6 and r7
- * tables, r8 blend; the rest is free. Sums r1, gate and update arguments r10 and r11, values z0 r1,
+/* Two units of a lane. r0 input, r2 recurrent, r3 state, r4 bias, r5 mask and count: the mask takes
+ * the positions in a segment out of a pair shifted left by 9, whose lower 9 bits are 0 and so free
+ * for the count of pairs still to do. r6 and r7 the middles of the tables, r8 blend; the rest is free. Sums r1, gate and update arguments r10 and r11, values z0 r1,
  * z1 r9, u0 r12, u1 lr in the upper halves. */
 #define TWO_UNITS                      \
     "ldr r1, [r0], #4\n"               \
@@ -349,17 +343,27 @@ typedef struct {
     "str r1, [r3], #4\n"
 
 /* rnnc_rnn_update with both tables. In assembly because the loop needs every register, and compilers
- * spill. Pairs of units are done two at a time, an odd one first. */
-ASSEMBLY static void update_smoothly(smooth_work *work UNUSED,
-                                                   const int16_t *unused UNUSED,
-                                                   const int16_t *recurrent UNUSED,
-                                                   int16_t *state UNUSED) {
+ * spill. Pairs of units are done two at a time, an odd one first. On the stack: bias, mask and count,
+ * end of inputs, inputs. */
+ASSEMBLY static void update_smoothly(const rnnc_rnn_cell *cell UNUSED, const int16_t *const *inputs UNUSED,
+                                     const int16_t *recurrent UNUSED, int16_t *state UNUSED) {
     __asm__ volatile(
-        "push {r0, r4-r11, lr}\n"
-        "1: ldr r12, [sp]\n"
-        "ldm r12, {r4-r8, r9}\n"
+        "ldr r12, [r0, #4]\n"
+        "push {r0, r1, r4-r11, lr}\n"
+        "add r0, r0, #16\n"
+        "ldm r0, {r4, r6, r7, r8}\n"
+        "movw r5, #0x7E00\n"
+        "movt r5, #0x7E00\n"
+        "add r5, r5, r12, lsr #1\n"
+        "add r6, r6, #1024\n"
+        "add r7, r7, #1024\n"
+        "add r12, r1, #16\n"
+        "str r12, [sp]\n"
+        "push {r4, r5}\n"
+        "1: ldrd r4, r5, [sp]\n"
+        "ldr r9, [sp, #12]\n"
         "ldr r0, [r9], #4\n"
-        "str r9, [r12, #20]\n"
+        "str r9, [sp, #12]\n"
         "lsls r1, r5, #31\n"
         "itt ne\n"
         "addne r5, r5, #1\n"
@@ -368,26 +372,18 @@ ASSEMBLY static void update_smoothly(smooth_work *work UNUSED,
         "sub r5, r5, #2\n"
         "lsls r1, r5, #23\n"
         "bne 2b\n"
-        "ldr r12, [sp]\n"
-        "ldrd r0, r1, [r12, #20]\n"
-        "cmp r0, r1\n"
+        "ldr r9, [sp, #8]\n"
+        "ldr r12, [sp, #12]\n"
+        "cmp r9, r12\n"
         "bne 1b\n"
-        "pop {r0, r4-r11, pc}\n" ::: "memory");
+        "add sp, sp, #16\n"
+        "pop {r4-r11, pc}\n" ::: "memory");
 }
 
 void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, const int16_t *recurrent,
                      int16_t *state) {
     if (cell->gate_table != NULL && cell->update_table != NULL) {
-        smooth_work work = {
-            .bias = cell->bias,
-            .mask_and_pairs = MASK | (uint32_t)cell->recurrent.rows / 2,
-            .gate_middle = cell->gate_table + 256,
-            .update_middle = cell->update_table + 256,
-            .blend = cell->blend,
-            .inputs = inputs,
-            .inputs_end = inputs + RNNC_RNN_LANES,
-        };
-        update_smoothly(&work, NULL, recurrent, state);
+        update_smoothly(cell, inputs, recurrent, state);
     } else if (cell->gate_table != NULL) {
         update_lanes(cell, inputs, recurrent, state, 1, 0);
     } else if (cell->update_table != NULL) {
