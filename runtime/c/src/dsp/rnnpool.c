@@ -189,8 +189,9 @@ ASSEMBLY static void product_of_4(const rnnc_rnn_matrix *m UNUSED, const int16_t
         "pop {r1-r11, pc}\n" ::: "memory");
 }
 
-/* Any number of columns: two lanes at a time, as the addresses need registers too. */
-static void product_of_any(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch) {
+/* Any number of columns: two lanes at a time, as the addresses need registers too. Not
+ * inlined: its registers would be saved for the other products as well. */
+__attribute__((noinline)) static void product_of_any(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch) {
     int32_t columns = m->columns;
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; lane += 2, out += 2 * pitch) {
         const int16_t *v = vectors + lane * columns;
@@ -343,7 +344,7 @@ static inline __attribute__((always_inline)) void update_lanes(const rnnc_rnn_ce
     "str r1, [r3], #4\n"
 
 /* rnnc_rnn_update with both tables. In assembly because the loop needs every register, and compilers
- * spill. Pairs of units are done two at a time, an odd one first. On the stack: bias, mask and count,
+ * spill. Pairs of units are done four at a time, the remainder of a division by four first. On the stack: bias, mask and count,
  * end of inputs, inputs. */
 ASSEMBLY static void update_smoothly(const rnnc_rnn_cell *cell UNUSED, const int16_t *const *inputs UNUSED,
                                      const int16_t *recurrent UNUSED, int16_t *state UNUSED) {
@@ -364,12 +365,16 @@ ASSEMBLY static void update_smoothly(const rnnc_rnn_cell *cell UNUSED, const int
         "ldr r9, [sp, #12]\n"
         "ldr r0, [r9], #4\n"
         "str r9, [sp, #12]\n"
-        "lsls r1, r5, #31\n"
-        "itt ne\n"
-        "addne r5, r5, #1\n"
-        "bne 3f\n"
-        "2: " TWO_UNITS "3: " TWO_UNITS
-        "sub r5, r5, #2\n"
+        "ands r1, r5, #3\n"
+        "beq 2f\n"
+        "sub r5, r5, r1\n"
+        "add r5, r5, #4\n"
+        "cmp r1, #2\n"
+        "bhi 3f\n"
+        "beq 4f\n"
+        "b 5f\n"
+        "2: " TWO_UNITS "3: " TWO_UNITS "4: " TWO_UNITS "5: " TWO_UNITS
+        "sub r5, r5, #4\n"
         "lsls r1, r5, #23\n"
         "bne 2b\n"
         "ldr r9, [sp, #8]\n"
@@ -380,16 +385,26 @@ ASSEMBLY static void update_smoothly(const rnnc_rnn_cell *cell UNUSED, const int
         "pop {r4-r11, pc}\n" ::: "memory");
 }
 
-void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, const int16_t *recurrent,
-                     int16_t *state) {
-    if (cell->gate_table != NULL && cell->update_table != NULL) {
-        update_smoothly(cell, inputs, recurrent, state);
-    } else if (cell->gate_table != NULL) {
+/* rnnc_rnn_update without tables, or with one. Not inlined: its registers would be saved for
+ * update_smoothly too. */
+__attribute__((noinline)) static void update_piecewise(const rnnc_rnn_cell *cell,
+                                                       const int16_t *const *inputs,
+                                                       const int16_t *recurrent, int16_t *state) {
+    if (cell->gate_table != NULL) {
         update_lanes(cell, inputs, recurrent, state, 1, 0);
     } else if (cell->update_table != NULL) {
         update_lanes(cell, inputs, recurrent, state, 0, 1);
     } else {
         update_lanes(cell, inputs, recurrent, state, 0, 0);
+    }
+}
+
+void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, const int16_t *recurrent,
+                     int16_t *state) {
+    if (cell->gate_table != NULL && cell->update_table != NULL) {
+        update_smoothly(cell, inputs, recurrent, state);
+    } else {
+        update_piecewise(cell, inputs, recurrent, state);
     }
 }
 
