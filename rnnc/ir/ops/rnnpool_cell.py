@@ -149,7 +149,8 @@ def gate_table(name: str) -> Int32Array:
     """
     nodes = (np.arange(SEGMENTS + 1) - SEGMENTS // 2).astype(np.float64) * 2.0 ** (SEGMENT_BITS - FRACTION)
     values = np.clip(np.rint(gate_real(name, nodes) * 32768), -32768, 32767).astype(np.int64)
-    return ((values[:-1] << 16) | 2 * np.diff(values)).astype(np.int32)
+    entries: Int32Array = ((values[:-1] << 16) | 2 * np.diff(values)).astype(np.int32)
+    return entries
 
 
 def is_tabulated(name: str) -> bool:

@@ -85,6 +85,8 @@ typedef char places_of_a_cell[offsetof(rnnc_rnn_matrix, rows) == 4 && offsetof(r
                                   ? 1
                                   : -1];
 
+/* Instructions stand one to a line. */
+/* clang-format off */
 #define SET(sum, a, b) "smuad " sum ", " a ", " b "\n"
 #define ADD(sum, a, b) "smlad " sum ", " a ", " b ", " sum "\n"
 
@@ -189,9 +191,12 @@ ASSEMBLY static void product_of_4(const rnnc_rnn_matrix *m UNUSED, const int16_t
         "pop {r1-r11, pc}\n" ::: "memory");
 }
 
+/* clang-format on */
+
 /* Any number of columns: two lanes at a time, as the addresses need registers too. Not
  * inlined: its registers would be saved for the other products as well. */
-__attribute__((noinline)) static void product_of_any(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch) {
+__attribute__((noinline)) static void product_of_any(const rnnc_rnn_matrix *m, const int16_t *vectors,
+                                                     int16_t *out, int32_t pitch) {
     int32_t columns = m->columns;
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; lane += 2, out += 2 * pitch) {
         const int16_t *v = vectors + lane * columns;
@@ -301,6 +306,7 @@ static inline __attribute__((always_inline)) void update_lanes(const rnnc_rnn_ce
     }
 }
 
+/* clang-format off */
 /* Two units of a lane. r0 input, r2 recurrent, r3 state, r4 bias, r5 mask and count: the mask takes
  * the positions in a segment out of a pair shifted left by 9, whose lower 9 bits are 0 and so free
  * for the count of pairs still to do. r6 and r7 the middles of the tables, r8 blend; the rest is free. Sums r1, gate and update arguments r10 and r11, values z0 r1,
@@ -385,11 +391,13 @@ ASSEMBLY static void update_smoothly(const rnnc_rnn_cell *cell UNUSED, const int
         "pop {r4-r11, pc}\n" ::: "memory");
 }
 
+/* clang-format on */
+
 /* rnnc_rnn_update without tables, or with one. Not inlined: its registers would be saved for
  * update_smoothly too. */
 __attribute__((noinline)) static void update_piecewise(const rnnc_rnn_cell *cell,
-                                                       const int16_t *const *inputs,
-                                                       const int16_t *recurrent, int16_t *state) {
+                                                       const int16_t *const *inputs, const int16_t *recurrent,
+                                                       int16_t *state) {
     if (cell->gate_table != NULL) {
         update_lanes(cell, inputs, recurrent, state, 1, 0);
     } else if (cell->update_table != NULL) {
