@@ -166,13 +166,22 @@ ASSEMBLY static void product_of_8(const rnnc_rnn_matrix *m UNUSED, const int16_t
     PACK("r12", "lr")                             \
     "str r12, [" to "], #4\n"
 
-/* Two lanes' vectors stay in r4 to r7 while the weights pass by. */
+/* Two lanes' vectors stay in r4 to r7 while the weights pass by. No LDM: it would want more than the
+ * alignment of int16. */
 #define TWO_LANES                                 \
-    "ldm r1!, {r4-r7}\n"                          \
+    "ldr r4, [r1]\n"                              \
+    "ldr r5, [r1, #4]\n"                          \
+    "ldr r6, [r1, #8]\n"                          \
+    "ldr r7, [r1, #12]\n"                         \
+    "add r1, r1, #16\n"                           \
     "add r3, r2, r3\n"                            \
     "push {r0, r1, r3}\n"                         \
     "ldr r1, [sp, #12]\n"                         \
-    "1: ldm r0!, {r8-r11}\n"                      \
+    "1: ldr r8, [r0]\n"                           \
+    "ldr r9, [r0, #4]\n"                          \
+    "ldr r10, [r0, #8]\n"                         \
+    "ldr r11, [r0, #12]\n"                        \
+    "add r0, r0, #16\n"                           \
     FOUR_COLUMNS("r4", "r5", "r2")                \
     FOUR_COLUMNS("r6", "r7", "r3")                \
     "cmp r0, r1\n"                                \
