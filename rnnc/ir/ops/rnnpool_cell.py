@@ -39,6 +39,8 @@ SEGMENTS = 512
 SEGMENT_BITS = 6
 """The tables cover the 15-bit gate arguments, [-8, 8), in 512 segments of 2^6."""
 MAX_SHIFT = 15
+MAX_HIDDEN = 1000
+"""The Cortex-M4 kernel counts pairs of units in 9 bits."""
 ROW_LIMIT = 2**16 - 1
 
 
@@ -160,8 +162,14 @@ def is_tabulated(name: str) -> bool:
 def quantise_cell(cell: FloatCell, input_unit: float) -> FixedCell:
     """Fixed-point parameters; ``input_unit`` is the real value of 1 in the int16 vectors that the cell reads.
 
-    Raises CompileError for weights too large for any shift.
+    Raises CompileError for weights too large for any shift, and for more than MAX_HIDDEN units.
     """
+    if len(cell.r) > MAX_HIDDEN:
+        raise CompileError(
+            f"an RNNPool cell of {len(cell.r)} hidden units",
+            why=f"kernels are made for at most {MAX_HIDDEN}",
+            remedy="use a smaller cell",
+        )
     unit = 2.0 ** (FRACTION + 15)
     w, w_shift = quantise_matrix(cell.w * (input_unit * unit))
     r, r_shift = quantise_matrix(cell.r * (unit / 2**15))
