@@ -2,7 +2,8 @@
 
 A call through a pointer counts as a call of every function whose address the program takes (in an operator
 table, say), so the result is an upper bound. Functions without a .su record, i.e. of libraries, are measured
-by what their instructions push. Recursion and frames of unknown size are refused.
+by what their instructions push, and so are those whose record is 0: a function in assembly (`naked`) has such a
+record whatever it pushes. Recursion and frames of unknown size are refused.
 """
 
 from __future__ import annotations
@@ -97,10 +98,9 @@ def read_call_graph(elf: Path, usage: Iterable[Path]) -> CallGraph:
     frames: dict[int, int | None] = {}
     for address, function in functions.items():
         base = _CLONE.sub("", function.name)
-        if function.name in declared or base in declared:
-            frames[address] = declared.get(function.name, declared.get(base))
-        else:
-            frames[address] = None if function.unbounded else function.pushed
+        pushed = None if function.unbounded else function.pushed
+        frame = declared.get(function.name, declared.get(base, 0))
+        frames[address] = pushed if frame == 0 else frame
     return CallGraph(
         names={address: function.name for address, function in functions.items()},
         frames=frames,

@@ -115,3 +115,15 @@ def test_dynamic_frame_is_refused(tmp_path: Path) -> None:
 def test_unknown_root(tmp_path: Path) -> None:
     with pytest.raises(CompileError, match="no function 'stem'"):
         analyse(tmp_path, C_CODE, ".c").worst_case("stem")
+
+
+def test_a_function_in_assembly_counts_what_it_pushes(tmp_path: Path) -> None:
+    """The compiler's record of a naked function says 0 bytes."""
+    body = '__asm__ volatile("push {r1-r11, lr}\\n sub sp, #8\\n add sp, #8\\n pop {r1-r11, pc}\\n");'
+    source = f"""
+        __attribute__((naked, noinline, used)) static void bare(void) {{ {body} }}
+        void root(void) {{ bare(); __asm__ volatile("" ::: "memory"); }}
+        void _start(void) {{ root(); }}
+    """
+    graph = analyse(tmp_path, source, ".c")
+    assert graph.worst_case("bare").bytes == 12 * 4 + 8

@@ -39,6 +39,8 @@ SEGMENTS = 512
 SEGMENT_BITS = 6
 """The tables cover the 15-bit gate arguments, [-8, 8), in 512 segments of 2^6."""
 MAX_SHIFT = 15
+MAX_HIDDEN = 1000
+"""The Cortex-M4 kernel counts pairs of units in 9 bits."""
 ROW_LIMIT = 2**16 - 1
 
 
@@ -96,14 +98,15 @@ class FixedCell:
             pre = sat16(wx + product(self.r, self.r_shift, h))
             z = gate_fixed(self.gate, sat16(pre + self.bias[0]))
             u = gate_fixed(self.update, sat16(pre + self.bias[1]))
-            c = np.minimum((self.mix - self.zeta * z) >> 15, 32767)
-            h = sat16((z * h + c * u + (1 << 14)) >> 15)
+            c = np.clip((self.blend - self.zeta * z) >> 15, 0, 32767)
+            h = sat16((z * h + c * u) >> 15)
         return h
 
     @property
-    def mix(self) -> int:
-        """zeta + nu in Q30 and the rounding of zeta * (1 - z) + nu; below 2^31."""
-        return ((self.zeta + self.nu) << 15) + (1 << 14)
+    def blend(self) -> int:
+        """zeta + nu in Q30 to the nearest word whose lower half is -zeta, so that one register holds both."""
+        ideal = ((self.zeta + self.nu) << 15) + (1 << 14)
+        return int(min(ideal + (-self.zeta - ideal + 2**15) % 2**16 - 2**15, 2**31 - 2**16 - self.zeta))
 
 
 def product(matrix: Int16Array, shift: int, vectors: Int64Array) -> Int64Array:
@@ -134,20 +137,22 @@ def gate_fixed(name: str, x: Int64Array) -> Int64Array:
         return sat16(x << 4)
     argument = np.clip(x, -(1 << 14), (1 << 14) - 1)
     entry: Int64Array = gate_table(name).astype(np.int64)[(argument >> SEGMENT_BITS) + SEGMENTS // 2]
-    start, rise = entry >> 16, entry & 0xFFFF
     within = argument & ((1 << SEGMENT_BITS) - 1)
-    value: Int64Array = start + ((rise * within + (1 << (SEGMENT_BITS - 1))) >> SEGMENT_BITS)
+    value: Int64Array = (entry + (entry & 0xFFFF) * (within << (15 - SEGMENT_BITS))) >> 16
     return value
 
 
 def gate_table(name: str) -> Int32Array:
-    """Segments of sigmoid or tanh over [-8, 8): value at the start << 16 | rise to the end, both in Q15 [512].
+    """Segments of sigmoid or tanh over [-8, 8): value at the start << 16 | 2 * rise to the end, both in Q15 [512].
 
-    One word per segment, because one load of 32 bits then brings all that an interpolation needs.
+    One word per segment, because one load and one multiply-accumulate of 32 bits then interpolate: the value is
+    the upper half of entry + lower half * (place in the segment << 9). The lower half being part of the sum moves
+    the value by less than 1/16.
     """
     nodes = (np.arange(SEGMENTS + 1) - SEGMENTS // 2).astype(np.float64) * 2.0 ** (SEGMENT_BITS - FRACTION)
     values = np.clip(np.rint(gate_real(name, nodes) * 32768), -32768, 32767).astype(np.int64)
-    return ((values[:-1] << 16) | np.diff(values)).astype(np.int32)
+    entries: Int32Array = ((values[:-1] << 16) | 2 * np.diff(values)).astype(np.int32)
+    return entries
 
 
 def is_tabulated(name: str) -> bool:
@@ -157,8 +162,14 @@ def is_tabulated(name: str) -> bool:
 def quantise_cell(cell: FloatCell, input_unit: float) -> FixedCell:
     """Fixed-point parameters; ``input_unit`` is the real value of 1 in the int16 vectors that the cell reads.
 
-    Raises CompileError for weights too large for any shift.
+    Raises CompileError for weights too large for any shift, and for more than MAX_HIDDEN units.
     """
+    if len(cell.r) > MAX_HIDDEN:
+        raise CompileError(
+            f"an RNNPool cell of {len(cell.r)} hidden units",
+            why=f"kernels are made for at most {MAX_HIDDEN}",
+            remedy="use a smaller cell",
+        )
     unit = 2.0 ** (FRACTION + 15)
     w, w_shift = quantise_matrix(cell.w * (input_unit * unit))
     r, r_shift = quantise_matrix(cell.r * (unit / 2**15))

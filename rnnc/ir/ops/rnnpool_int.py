@@ -125,20 +125,18 @@ class RnnPoolInt(IntOp):
         members = {
             "w1": Table("int16_t", _even(self.w1)),
             "r1": Table("int16_t", _even(self.r1)),
-            "b1": Table("int16_t", _pairs(self.b1)),
+            "b1": Table("int16_t", _by_pairs(self.b1)),
             "w2": Table("int16_t", _even(self.w2)),
             "r2": Table("int16_t", _even(self.r2)),
-            "b2": Table("int16_t", _pairs(self.b2)),
+            "b2": Table("int16_t", _by_pairs(self.b2)),
             "gate_table": Table("int32_t", gate_table(self.gate)) if is_tabulated(self.gate) else None,
             "update_table": Table("int32_t", gate_table(self.update)) if is_tabulated(self.update) else None,
             "w1_shift": self.shifts[0],
             "r1_shift": self.shifts[1],
             "w2_shift": self.shifts[2],
             "r2_shift": self.shifts[3],
-            "zeta1": rnn1.zeta,
-            "mix1": rnn1.mix,
-            "zeta2": rnn2.zeta,
-            "mix2": rnn2.mix,
+            "blend1": rnn1.blend,
+            "blend2": rnn2.blend,
             "hidden1": self.r1.shape[0],
             "hidden2": self.r2.shape[0],
             "in_width": inputs[0].width,
@@ -216,10 +214,9 @@ def _even(array: Int16Array) -> Int16Array:
     return np.pad(array, ((0, even(rows) - rows), (0, even(columns) - columns)))
 
 
-def _pairs(bias: Int16Array) -> Int16Array:
-    """Biases [2, h] by pairs of units, as one step of the kernel adds them: [h / 2, 2, 2]."""
-    even_units = _even(bias)
-    return np.ascontiguousarray(even_units.reshape(2, -1, 2).swapaxes(0, 1))
+def _by_pairs(bias: Int16Array) -> Int16Array:
+    """Biases [2, h] as [h / 2, 2, 2]: gate and update of two units stand together, as kernels read them."""
+    return _even(bias).reshape(2, -1, 2).transpose(1, 0, 2)
 
 
 @dataclass(frozen=True, slots=True)

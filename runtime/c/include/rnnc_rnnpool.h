@@ -22,15 +22,15 @@
 #define RNNC_RNN_LANES 4
 
 /* Matrices are [rows][columns] of int16, padded with zeros to even numbers of both; biases are
- * [hidden / 2][2][2]: by pairs of units, for the gate and for the update, padded likewise. A table is NULL
- * for the piecewise linear function, which needs none. */
+ * [hidden / 2][gate, update][2], padded likewise. A table is NULL for the piecewise linear function,
+ * which needs none. */
 typedef struct {
     const int16_t *w1, *r1, *b1;
     const int16_t *w2, *r2, *b2;
     const int32_t *gate_table;
     const int32_t *update_table;
     int32_t w1_shift, r1_shift, w2_shift, r2_shift;
-    int32_t zeta1, mix1, zeta2, mix2; /* mix: zeta + nu in Q30, and a rounding */
+    int32_t blend1, blend2; /* zeta + nu in Q30, the lower half being -zeta in Q15 */
     int32_t hidden1, hidden2;
     int32_t in_width, in_channels, in_zero_point;
     int32_t out_width;
@@ -53,15 +53,18 @@ typedef struct {
     const int16_t *bias;
     const int32_t *gate_table;
     const int32_t *update_table;
-    int32_t zeta, mix;
+    int32_t blend;
 } rnnc_rnn_cell;
+
+/* out[i] = (values[i] - zero_point) << 7 */
+void rnnc_rnn_centre(const int8_t *values, int32_t count, int32_t zero_point, int16_t *out);
 
 /* out[lane * pitch + i] = sat16(sat16(sum_j weights[i][j] * vectors[lane][j] >> 15) << shift), all
  * lanes */
 void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch);
 
 /* One FastGRNN step of all lanes, in place: state [lane][hidden] by the input products of each lane
- * and the recurrent products [lane][hidden]. */
+ * and the recurrent products [lane][hidden], which may be the state itself where both are 0. */
 void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, const int16_t *recurrent,
                      int16_t *state);
 

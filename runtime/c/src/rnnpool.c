@@ -48,13 +48,15 @@ typedef struct {
     int32_t columns_made;
 } work;
 
-/* The input products of one sweep: from base[index], `delta` further at every step, round a ring of
- * `slots`. */
+/* Where the input products of RNNC_RNN_LANES sweeps come from. A lane steps by `delta`; at its step
+ * number `turn` it also leaps, from one end of the ring to the other. */
 typedef struct {
-    const int16_t *base;
-    int32_t index, delta, slots;
-    int32_t wait; /* steps to let pass before the sweep begins */
-} sweep_input;
+    const int16_t *at[RNNC_RNN_LANES];
+    int32_t delta[RNNC_RNN_LANES], turn[RNNC_RNN_LANES], leap[RNNC_RNN_LANES];
+    int32_t wait[RNNC_RNN_LANES]; /* steps to let pass before the sweep begins */
+    int32_t longest_wait;
+    int32_t steady; /* no lane leaps or waits */
+} sweep_inputs;
 
 static int32_t even(int32_t count) {
     return count + count % 2;
@@ -91,8 +93,8 @@ static work begin(const rnnc_rnnpool *p, const rnnc_job *job) {
         .job = job,
         .w1 = {p->w1, h1, even(p->in_channels), p->w1_shift},
         .w2 = {p->w2, h2, h1, p->w2_shift},
-        .rnn1 = {{p->r1, h1, h1, p->r1_shift}, p->b1, p->gate_table, p->update_table, p->zeta1, p->mix1},
-        .rnn2 = {{p->r2, h2, h2, p->r2_shift}, p->b2, p->gate_table, p->update_table, p->zeta2, p->mix2},
+        .rnn1 = {{p->r1, h1, h1, p->r1_shift}, p->b1, p->gate_table, p->update_table, p->blend1},
+        .rnn2 = {{p->r2, h2, h2, p->r2_shift}, p->b2, p->gate_table, p->update_table, p->blend2},
         .column_step = least(p->stride_w, p->kernel_w),
     };
     divide_scratch(&w);
@@ -107,58 +109,68 @@ static int32_t column_of(const rnnc_rnnpool *p, int32_t covered) {
     return covered / p->kernel_w * p->stride_w + covered % p->kernel_w - p->pad_left;
 }
 
+/* The pixels of RNNC_RNN_LANES covered columns of a row from `first` on, centred. */
+static void centre_pixels(const work *w, const int8_t *row, int32_t first) {
+    const rnnc_rnnpool *p = w->p;
+    int32_t channels = p->in_channels, width = w->w1.columns;
+    int32_t start = column_of(p, first);
+    if (p->stride_w <= p->kernel_w && channels == width && start >= 0 &&
+        start + RNNC_RNN_LANES <= p->in_width) {
+        rnnc_rnn_centre(row + start * channels, RNNC_RNN_LANES * channels, p->in_zero_point, w->pixels);
+        return;
+    }
+    for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
+        int16_t *centred = w->pixels + lane * width;
+        int32_t column = column_of(p, first + lane);
+        clear(centred, width);
+        if (column >= 0 && column < p->in_width) {
+            rnnc_rnn_centre(row + column * channels, channels, p->in_zero_point, centred);
+        }
+    }
+}
+
 /* W1 x of RNNC_RNN_LANES covered columns of a row from `first` on; NULL and columns outside are
  * padding. */
 static void input_products(const work *w, const int8_t *row, int32_t first, int16_t *out) {
-    const rnnc_rnnpool *p = w->p;
-    int32_t channels = p->in_channels, zero_point = p->in_zero_point;
     if (row == NULL) {
         clear(out, RNNC_RNN_LANES * w->w1.rows);
         return;
     }
-    for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
-        int16_t *centred = w->pixels + lane * w->w1.columns;
-        int32_t column = column_of(p, first + lane);
-        int32_t filled = 0;
-        if (column >= 0 && column < p->in_width) {
-            const int8_t *pixel = row + column * channels;
-            for (; filled < channels; ++filled) {
-                centred[filled] = (int16_t)((pixel[filled] - zero_point) * 128);
-            }
-        }
-        if (filled < w->w1.columns) {
-            clear(centred + filled, w->w1.columns - filled);
-        }
-    }
+    centre_pixels(w, row, first);
     rnnc_rnn_product(&w->w1, w->pixels, out, w->w1.rows);
 }
 
+static void advance(sweep_inputs *inputs, int32_t step) {
+    if (inputs->steady) {
+        for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
+            inputs->at[lane] += inputs->delta[lane];
+        }
+        return;
+    }
+    for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
+        int32_t taken = step - inputs->wait[lane];
+        if (taken > 0) {
+            inputs->at[lane] += inputs->delta[lane] + (taken == inputs->turn[lane] ? inputs->leap[lane] : 0);
+        }
+    }
+}
+
 /* Final states [lane][hidden] of RNNC_RNN_LANES sweeps of the same cell. */
-static const int16_t *sweep(const work *w, const rnnc_rnn_cell *cell, sweep_input *inputs, int32_t steps) {
+static const int16_t *sweep(const work *w, const rnnc_rnn_cell *cell, sweep_inputs *inputs, int32_t steps) {
     int32_t hidden = cell->recurrent.rows;
     int32_t size = RNNC_RNN_LANES * hidden;
     int16_t *state = w->states, *recurrent = state + size;
-    const int16_t *rows[RNNC_RNN_LANES];
     clear(state, size);
+    rnnc_rnn_update(cell, inputs->at, state, state); /* the product of the state 0 is 0 too */
     for (int32_t step = 0; step < steps; ++step) {
-        if (step == 0) {
-            clear(recurrent, size);
-        } else {
+        if (step > 0) {
+            advance(inputs, step);
             rnnc_rnn_product(&cell->recurrent, state, recurrent, hidden);
+            rnnc_rnn_update(cell, inputs->at, recurrent, state);
         }
-        for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
-            rows[lane] = inputs[lane].base + inputs[lane].index * hidden;
-        }
-        rnnc_rnn_update(cell, rows, recurrent, state);
-        for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
-            sweep_input *input = &inputs[lane];
-            if (input->wait > 0) {
-                --input->wait;
+        for (int32_t lane = 0; lane < RNNC_RNN_LANES && step < inputs->longest_wait; ++lane) {
+            if (step < inputs->wait[lane]) {
                 clear(state + lane * hidden, hidden);
-            } else {
-                input->index += input->delta;
-                input->index += input->index < 0 ? input->slots : 0;
-                input->index -= input->index >= input->slots ? input->slots : 0;
             }
         }
     }
@@ -174,27 +186,29 @@ static void summarise_row(const work *w, int32_t k, int32_t first, int32_t patch
     for (int32_t column = 0; column < span; column += RNNC_RNN_LANES) {
         input_products(w, w->job->rows[k], start + column, w->products + column * w->w1.rows);
     }
-    sweep_input inputs[RNNC_RNN_LANES];
+    sweep_inputs inputs = {.steady = 1};
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
         /* lanes without a patch repeat the last one */
-        inputs[lane] = (sweep_input){w->products, least(lane, patches - 1) * w->column_step, 1, INT32_MAX, 0};
+        inputs.at[lane] = w->products + least(lane, patches - 1) * w->column_step * w->w1.rows;
+        inputs.delta[lane] = w->w1.rows;
     }
-    const int16_t *summaries = sweep(w, &w->rnn1, inputs, p->kernel_w);
+    const int16_t *summaries = sweep(w, &w->rnn1, &inputs, p->kernel_w);
     rnnc_rnn_product(&w->w2, summaries, w->window + k * w->w2.rows, p->kernel_h * w->w2.rows);
 }
 
 /* W2 of the summaries of the next RNNC_RNN_LANES columns, into the ring. */
 static void summarise_columns(work *w) {
     const rnnc_rnnpool *p = w->p;
-    sweep_input inputs[RNNC_RNN_LANES];
+    sweep_inputs inputs = {.steady = 1};
     for (int32_t k = 0; k < p->kernel_h; ++k) {
         int16_t *products = w->products + k * RNNC_RNN_LANES * w->w1.rows;
         input_products(w, w->job->rows[k], w->columns_made, products);
     }
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
-        inputs[lane] = (sweep_input){w->products, lane, RNNC_RNN_LANES, INT32_MAX, 0};
+        inputs.at[lane] = w->products + lane * w->w1.rows;
+        inputs.delta[lane] = RNNC_RNN_LANES * w->w1.rows;
     }
-    const int16_t *summaries = sweep(w, &w->rnn1, inputs, p->kernel_h);
+    const int16_t *summaries = sweep(w, &w->rnn1, &inputs, p->kernel_h);
     int32_t slot = w->columns_made % w->slots;
     rnnc_rnn_product(&w->w2, summaries, w->ring + slot * w->w2.rows, w->w2.rows);
     w->columns_made += RNNC_RNN_LANES;
@@ -209,18 +223,24 @@ static void finish_patch(const work *w, int32_t patch, int32_t lane) {
     int32_t left = patch * w->column_step % w->slots;
     int32_t right = (patch * w->column_step + columns - 1) % w->slots;
     const int16_t *window = w->window + lane * rows * hidden;
-    sweep_input inputs[RNNC_RNN_LANES] = {
-        {window, 0, 1, rows, steps - rows},
-        {window, rows - 1, -1, rows, steps - rows},
-        {w->ring, left, 1, w->slots, steps - columns},
-        {w->ring, right, -1, w->slots, steps - columns},
+    int32_t late_rows = steps - rows, late_columns = steps - columns;
+    int32_t round = w->slots * hidden;
+    sweep_inputs inputs = {
+        .at = {window, window + (rows - 1) * hidden, w->ring + left * hidden, w->ring + right * hidden},
+        .delta = {hidden, -hidden, hidden, -hidden},
+        .turn = {0, 0, w->slots - left, right + 1},
+        .leap = {0, 0, -round, round},
+        .wait = {late_rows, late_rows, late_columns, late_columns},
+        .longest_wait = most(late_rows, late_columns),
     };
-    const int16_t *states = sweep(w, &w->rnn2, inputs, steps);
+    const int16_t *states = sweep(w, &w->rnn2, &inputs, steps);
     int8_t *out = (int8_t *)w->job->out + patch * RNNC_RNN_LANES * p->hidden2;
-    for (int32_t way = 0; way < RNNC_RNN_LANES; ++way) {
-        for (int32_t i = 0; i < p->hidden2; ++i) {
-            int32_t state = rnnc_shift_left(states[way * hidden + i], p->out_shift);
-            int32_t scaled = rnnc_high_multiply_add(p->out_zero_point, state, p->out_multiplier);
+    int32_t used = p->hidden2, shift = p->out_shift;
+    int32_t multiplier = p->out_multiplier, zero_point = p->out_zero_point;
+    for (int32_t way = 0; way < RNNC_RNN_LANES; ++way, states += hidden) {
+        for (int32_t i = 0; i < used; ++i) {
+            int32_t scaled =
+                rnnc_high_multiply_add(zero_point, rnnc_shift_left(states[i], shift), multiplier);
             *out++ = (int8_t)rnnc_clamp(scaled, -128, 127);
         }
     }
@@ -259,6 +279,12 @@ static int32_t saturate16(int32_t x) {
     return rnnc_clamp(x, -32768, 32767);
 }
 
+void rnnc_rnn_centre(const int8_t *values, int32_t count, int32_t zero_point, int16_t *out) {
+    for (int32_t i = 0; i < count; ++i) {
+        out[i] = (int16_t)((values[i] - zero_point) * 128);
+    }
+}
+
 void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch) {
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
         const int16_t *vector = vectors + lane * m->columns;
@@ -274,11 +300,11 @@ void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t 
     }
 }
 
-/* In the segment of a 15-bit argument: start + rise * position */
+/* In the segment of a 15-bit argument: the upper half of start + 2 rise * position */
 static int32_t interpolate(const int32_t *table, int32_t x) {
     int32_t place = rnnc_clamp(x, -16384, 16383) + 16384;
     int32_t entry = table[place >> 6];
-    return rnnc_asr(entry, 16) + (((entry & 0xFFFF) * (place & 63) + 32) >> 6);
+    return rnnc_asr(entry + (entry & 0xFFFF) * ((place & 63) << 9), 16);
 }
 
 static int32_t gate(const int32_t *table, int32_t x) {
@@ -292,16 +318,16 @@ static int32_t update(const int32_t *table, int32_t x) {
 void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, const int16_t *recurrent,
                      int16_t *state) {
     int32_t hidden = cell->recurrent.rows;
+    int32_t zeta = (65536 - (cell->blend & 0xFFFF)) & 0xFFFF;
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
         for (int32_t i = 0; i < hidden; ++i) {
             int32_t at = lane * hidden + i;
-            int32_t sum = saturate16(inputs[lane][i] + recurrent[at]);
             const int16_t *bias = cell->bias + i / 2 * 4 + i % 2;
+            int32_t sum = saturate16(inputs[lane][i] + recurrent[at]);
             int32_t z = gate(cell->gate_table, saturate16(sum + bias[0]));
             int32_t u = update(cell->update_table, saturate16(sum + bias[2]));
-            int32_t c = least(rnnc_asr(cell->mix - cell->zeta * z, 15), 32767);
-            int32_t sum_q30 = z * state[at] + c * u + (1 << 14);
-            state[at] = (int16_t)saturate16(rnnc_asr(sum_q30, 15));
+            int32_t c = rnnc_clamp(rnnc_asr(cell->blend - zeta * z, 15), 0, 32767);
+            state[at] = (int16_t)saturate16(rnnc_asr(z * state[at] + c * u, 15));
         }
     }
 }

@@ -186,6 +186,13 @@ def test_weights_beyond_any_shift_are_refused() -> None:
         cell.quantise_matrix(np.full((2, 2), 1e12))
 
 
+def test_too_many_hidden_units_are_refused() -> None:
+    many = cell.MAX_HIDDEN + 1
+    wide = cell.FloatCell(np.zeros((many, 1)), np.zeros((many, many)), np.zeros((2, many)), 1.0, 0.0, *SMOOTH)
+    with pytest.raises(CompileError, match="an RNNPool cell of 1001 hidden units"):
+        cell.quantise_cell(wide, 2.0**-15)
+
+
 # Face-M4 of the paper: 160 x 120 x 4 after the first convolution, patches of 8 with stride 4
 FACE = Case((120, 160, 4), (16, 16), (8, 8), (4, 4))
 

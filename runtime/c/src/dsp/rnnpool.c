@@ -9,6 +9,7 @@
 #if RNNC_USE_DSP
 
 #include <arm_acle.h>
+#include <stddef.h>
 #include <string.h>
 
 #if RNNC_RNNPOOL_LIBRARY
@@ -44,6 +45,11 @@ RNNC_SATURATE(saturate_times_8_positive, "usat", "15", ", lsl #3")
 RNNC_SATURATE(saturate_times_16, "ssat", "16", ", lsl #4")
 RNNC_SATURATE(saturate_pair_to_15_bits, "ssat16", "15", "")
 
+/* `used` keeps compilers from changing the parameters, which they do not see the assembly use. */
+#define ASSEMBLY __attribute__((naked, noinline, used))
+
+#define UNUSED __attribute__((unused))
+
 #if RNNC_RNNPOOL_LIBRARY
 
 void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch) {
@@ -73,71 +79,133 @@ static inline void store_sums(int16_t *to, int32_t low, int32_t high, int32_t sh
     }
 }
 
-/* Columns 2 j and 2 j + 1 of two units by four lanes; `mac` is "smuad" and `sum` empty for the first
- * ones. By hand because compilers separate the loads, which then do not pipeline, and spill. */
-#define RNNC_COLUMN_PAIR(j, mac, a0, b0, a1, b1, a2, b2, a3, b3)                              \
-    "ldr %[a], [%[w], #4*" j                                                                  \
-    "]\n"                                                                                     \
-    "ldr %[b], [%[w], #4*" j                                                                  \
-    "+2*%c[columns]]\n"                                                                       \
-    "ldr %[x], [%[v], #4*" j                                                                  \
-    "]\n"                                                                                     \
-    "ldr %[y], [%[v], #4*" j "+2*%c[columns]]\n" mac " %[a0], %[a], %[x]" a0 "\n" mac         \
-    " %[b0], %[b], %[x]" b0 "\n" mac " %[a1], %[a], %[y]" a1 "\n" mac " %[b1], %[b], %[y]" b1 \
-    "\n"                                                                                      \
-    "ldr %[x], [%[v], #4*" j                                                                  \
-    "+4*%c[columns]]\n"                                                                       \
-    "ldr %[y], [%[v], #4*" j "+6*%c[columns]]\n" mac " %[a2], %[a], %[x]" a2 "\n" mac         \
-    " %[b2], %[b], %[x]" b2 "\n" mac " %[a3], %[a], %[y]" a3 "\n" mac " %[b3], %[b], %[y]" b3 "\n"
-#define RNNC_FIRST RNNC_COLUMN_PAIR("0", "smuad", "", "", "", "", "", "", "", "")
-#define RNNC_MORE(j)                                                                               \
-    RNNC_COLUMN_PAIR(j, "smlad", ", %[a0]", ", %[b0]", ", %[a1]", ", %[b1]", ", %[a2]", ", %[b2]", \
-                     ", %[a3]", ", %[b3]")
-#define RNNC_COLUMNS_4 RNNC_FIRST RNNC_MORE("1")
-#define RNNC_COLUMNS_8 RNNC_COLUMNS_4 RNNC_MORE("2") RNNC_MORE("3")
-#define RNNC_COLUMNS_16 RNNC_COLUMNS_8 RNNC_MORE("4") RNNC_MORE("5") RNNC_MORE("6") RNNC_MORE("7")
+/* The assembly below knows these places. */
+typedef char places_of_a_cell[offsetof(rnnc_rnn_matrix, rows) == 4 && offsetof(rnnc_rnn_cell, bias) == 16 &&
+                                      offsetof(rnnc_rnn_cell, blend) == 28
+                                  ? 1
+                                  : -1];
 
-#define RNNC_STORE_UNITS(a, b) \
-    "ssat %[" a "], #16, %[" a \
-    "], asr #15\n"             \
-    "ssat %[" b "], #16, %[" b \
-    "], asr #15\n"             \
-    "pkhbt %[" a "], %[" a "], %[" b "], lsl #16\n"
+/* Instructions stand one to a line. */
+/* clang-format off */
+#define SET(sum, a, b) "smuad " sum ", " a ", " b "\n"
+#define ADD(sum, a, b) "smlad " sum ", " a ", " b ", " sum "\n"
 
-/* All units of four lanes for a literal number of columns and a shift of 0. */
-#define RNNC_PRODUCT(name, count)                                                                           \
-    static void name(const rnnc_rnn_matrix *m, const int16_t *v, int16_t *out, int32_t pitch) {             \
-        const int16_t *w = m->weights, *end = w + m->rows * (count);                                        \
-        int32_t pitch_bytes = 2 * pitch, a0, a1, a2, a3, b0, b1, b2, b3, a, b, x, y;                        \
-        __asm__ volatile(                                                                                 \
-            "1:\n" RNNC_COLUMNS_##count RNNC_STORE_UNITS("a0", "b0") RNNC_STORE_UNITS("a1", "b1")         \
-                RNNC_STORE_UNITS("a2", "b2") RNNC_STORE_UNITS("a3", "b3")                                 \
-            "ldr %[a], %[out]\n"                                                                          \
-            "ldr %[b], %[pitch]\n"                                                                        \
-            "ldr %[y], %[end]\n"                                                                          \
-            "add %[w], #4*%c[columns]\n"                                                                  \
-            "add %[x], %[a], %[b], lsl #1\n"                                                              \
-            "str %[a0], [%[a]]\n"                                                                         \
-            "str %[a1], [%[a], %[b]]\n"                                                                   \
-            "str %[a2], [%[x]]\n"                                                                         \
-            "str %[a3], [%[x], %[b]]\n"                                                                   \
-            "adds %[a], #4\n"                                                                             \
-            "str %[a], %[out]\n"                                                                          \
-            "cmp %[w], %[y]\n"                                                                            \
-            "bne 1b\n"                                                                                    \
-            : [w] "+r"(w), [a0] "=&r"(a0), [a1] "=&r"(a1), [a2] "=&r"(a2), [a3] "=&r"(a3),                \
-              [b0] "=&r"(b0), [b1] "=&r"(b1), [b2] "=&r"(b2), [b3] "=&r"(b3), [a] "=&r"(a),               \
-              [b] "=&r"(b), [x] "=&r"(x), [y] "=&r"(y), [out] "+m"(out)                                   \
-            : [v] "r"(v), [pitch] "m"(pitch_bytes), [end] "m"(end), [columns] "i"(count)                  \
-            : "cc", "memory"); \
-    }
+/* Two units' products with two columns, `at` bytes from the first, of four lanes; `row` is the bytes
+ * of a row. r0 weights, r1 vectors, sums r4 to r11 with the two units of a lane side by side. */
+#define TWO_COLUMNS(at, row, SUM)                             \
+    "ldr r2, [r0, #" at "]\n"                                 \
+    "ldr r3, [r0, #" at "+" row "]\n"                         \
+    "ldr r12, [r1, #" at "]\n"                                \
+    "ldr lr, [r1, #" at "+" row "]\n"                         \
+    SUM("r4", "r2", "r12") SUM("r5", "r3", "r12")             \
+    SUM("r6", "r2", "lr") SUM("r7", "r3", "lr")               \
+    "ldr r12, [r1, #" at "+2*" row "]\n"                      \
+    "ldr lr, [r1, #" at "+3*" row "]\n"                       \
+    SUM("r8", "r2", "r12") SUM("r9", "r3", "r12")             \
+    SUM("r10", "r2", "lr") SUM("r11", "r3", "lr")
 
-RNNC_PRODUCT(product_of_4, 4)
-RNNC_PRODUCT(product_of_8, 8)
-RNNC_PRODUCT(product_of_16, 16)
+#define PACK(low, high)                       \
+    "ssat " low ", #16, " low ", asr #15\n"   \
+    "ssat " high ", #16, " high ", asr #15\n" \
+    "pkhbt " low ", " low ", " high ", lsl #16\n"
 
-/* Any number of columns: two lanes at a time, as the addresses need registers too. */
-static void product_of_any(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch) {
+/* The arguments are those of rnnc_rnn_product; r1's place on the stack holds the end of the weights.
+ */
+#define BEGIN_PRODUCT(row)                                        \
+    "lsl r3, r3, #1\n"                                            \
+    "push {r1-r11, lr}\n"                                         \
+    "ldr r12, [r0, #4]\n"                                         \
+    "ldr r0, [r0]\n"                                              \
+    "mov r2, #" row "\n"                                          \
+    "mla r12, r12, r2, r0\n"                                      \
+    "str r12, [sp]\n"
+
+#define PRODUCT_OF_FOUR_LANES(columns, row)                       \
+    BEGIN_PRODUCT(row)                                            \
+    "1: " columns                                                 \
+    "ldr r2, [sp, #4]\n"                                          \
+    "ldr r3, [sp, #8]\n"                                          \
+    "ldr r12, [sp]\n"                                             \
+    PACK("r4", "r5") PACK("r6", "r7") PACK("r8", "r9") PACK("r10", "r11") \
+    "add r5, r2, r3\n"                                            \
+    "add r7, r5, r3\n"                                            \
+    "add r9, r7, r3\n"                                            \
+    "add r0, r0, #2*" row "\n"                                    \
+    "str r4, [r2], #4\n"                                          \
+    "str r6, [r5]\n"                                              \
+    "str r8, [r7]\n"                                              \
+    "str r10, [r9]\n"                                             \
+    "str r2, [sp, #4]\n"                                          \
+    "cmp r0, r12\n"                                               \
+    "bne 1b\n"                                                    \
+    "pop {r1-r11, pc}\n"
+
+/* The products of matrices with 16, 8 and 4 columns and no shift. In assembly because
+ * eight sums and two addresses leave four registers, which compilers do not make do with. */
+ASSEMBLY static void product_of_16(const rnnc_rnn_matrix *m UNUSED, const int16_t *vectors UNUSED,
+                                   int16_t *out UNUSED, int32_t pitch UNUSED) {
+    __asm__ volatile(
+        PRODUCT_OF_FOUR_LANES(
+            TWO_COLUMNS("0", "32", SET) TWO_COLUMNS("4", "32", ADD) TWO_COLUMNS("8", "32", ADD)
+            TWO_COLUMNS("12", "32", ADD) TWO_COLUMNS("16", "32", ADD) TWO_COLUMNS("20", "32", ADD)
+            TWO_COLUMNS("24", "32", ADD) TWO_COLUMNS("28", "32", ADD), "32") ::: "memory");
+}
+
+ASSEMBLY static void product_of_8(const rnnc_rnn_matrix *m UNUSED, const int16_t *vectors UNUSED,
+                                  int16_t *out UNUSED, int32_t pitch UNUSED) {
+    __asm__ volatile(
+        PRODUCT_OF_FOUR_LANES(
+            TWO_COLUMNS("0", "16", SET) TWO_COLUMNS("4", "16", ADD) TWO_COLUMNS("8", "16", ADD)
+            TWO_COLUMNS("12", "16", ADD), "16") ::: "memory");
+}
+
+/* Two units of one lane whose vector is in x and y; weights r8 to r11. */
+#define FOUR_COLUMNS(x, y, to)                    \
+    SET("r12", "r8", x) ADD("r12", "r9", y)       \
+    SET("lr", "r10", x) ADD("lr", "r11", y)       \
+    PACK("r12", "lr")                             \
+    "str r12, [" to "], #4\n"
+
+/* Two lanes' vectors stay in r4 to r7 while the weights pass by. No LDM: it would want more than the
+ * alignment of int16. */
+#define TWO_LANES                                 \
+    "ldr r4, [r1]\n"                              \
+    "ldr r5, [r1, #4]\n"                          \
+    "ldr r6, [r1, #8]\n"                          \
+    "ldr r7, [r1, #12]\n"                         \
+    "add r1, r1, #16\n"                           \
+    "add r3, r2, r3\n"                            \
+    "push {r0, r1, r3}\n"                         \
+    "ldr r1, [sp, #12]\n"                         \
+    "1: ldr r8, [r0]\n"                           \
+    "ldr r9, [r0, #4]\n"                          \
+    "ldr r10, [r0, #8]\n"                         \
+    "ldr r11, [r0, #12]\n"                        \
+    "add r0, r0, #16\n"                           \
+    FOUR_COLUMNS("r4", "r5", "r2")                \
+    FOUR_COLUMNS("r6", "r7", "r3")                \
+    "cmp r0, r1\n"                                \
+    "bne 1b\n"                                    \
+    "pop {r0, r1, r2}\n"                          \
+    "ldr r3, [sp, #8]\n"
+
+ASSEMBLY static void product_of_4(const rnnc_rnn_matrix *m UNUSED, const int16_t *vectors UNUSED,
+                                  int16_t *out UNUSED, int32_t pitch UNUSED) {
+    __asm__ volatile(
+        BEGIN_PRODUCT("8")
+        "ldr r2, [sp, #4]\n"
+        TWO_LANES
+        "add r2, r2, r3\n"
+        TWO_LANES
+        "pop {r1-r11, pc}\n" ::: "memory");
+}
+
+/* clang-format on */
+
+/* Any number of columns: two lanes at a time, as the addresses need registers too. Not
+ * inlined: its registers would be saved for the other products as well. */
+__attribute__((noinline)) static void product_of_any(const rnnc_rnn_matrix *m, const int16_t *vectors,
+                                                     int16_t *out, int32_t pitch) {
     int32_t columns = m->columns;
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; lane += 2, out += 2 * pitch) {
         const int16_t *v = vectors + lane * columns;
@@ -159,12 +227,12 @@ static void product_of_any(const rnnc_rnn_matrix *m, const int16_t *vectors, int
 }
 
 void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch) {
-    if (m->shift == 0 && m->columns == 4) {
-        product_of_4(m, vectors, out, pitch);
+    if (m->shift == 0 && m->columns == 16) {
+        product_of_16(m, vectors, out, pitch);
     } else if (m->shift == 0 && m->columns == 8) {
         product_of_8(m, vectors, out, pitch);
-    } else if (m->shift == 0 && m->columns == 16) {
-        product_of_16(m, vectors, out, pitch);
+    } else if (m->shift == 0 && m->columns == 4) {
+        product_of_4(m, vectors, out, pitch);
     } else {
         product_of_any(m, vectors, out, pitch);
     }
@@ -172,11 +240,31 @@ void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t 
 
 #endif
 
+/* Bytes 0 and 2 of `four` less the zero point of both halves, shifted left by 7. */
+static inline uint32_t centre_two(uint32_t four, int32_t zero_points) {
+    return (uint32_t)__ssub16(__sxtb16((int32_t)four), zero_points) << 7 & 0xFF80FF80u;
+}
+
+void rnnc_rnn_centre(const int8_t *values, int32_t count, int32_t zero_point, int16_t *out) {
+    const int32_t zero_points = (int32_t)(((uint32_t)zero_point & 0xFFFF) * 0x10001u);
+    for (; count >= 4; count -= 4, values += 4, out += 4) {
+        uint32_t four;
+        memcpy(&four, values, sizeof(four));
+        uint32_t even = centre_two(four, zero_points);
+        uint32_t odd = centre_two(four >> 8 | four << 24, zero_points);
+        uint32_t pairs[2] = {(even & 0xFFFF) | odd << 16, even >> 16 | (odd & 0xFFFF0000u)};
+        memcpy(out, pairs, sizeof(pairs));
+    }
+    for (int32_t i = 0; i < count; ++i) {
+        out[i] = (int16_t)((values[i] - zero_point) * 128);
+    }
+}
+
 /* `table` points at the segment of 0; `index` and `within` are the upper and the lower bits of the
- * argument. */
+ * argument, the lower ones shifted left by 9. */
 static inline int32_t interpolate(const int32_t *table, int32_t index, int32_t within) {
     int32_t entry = table[index];
-    return (entry >> 16) + (__smlabb(entry, within, 32) >> 6);
+    return __smlabb(entry, within, entry) >> 16;
 }
 
 /* Gate values of two units whose arguments are packed in x; `smooth` is a literal. */
@@ -184,8 +272,8 @@ static inline __attribute__((always_inline)) void gates(const int32_t *table, in
                                                         int32_t *low, int32_t *high) {
     if (smooth) {
         x = saturate_pair_to_15_bits(x);
-        *low = interpolate(table, (int16_t)x >> 6, x & 63);
-        *high = interpolate(table, x >> 22, x >> 16 & 63);
+        *low = interpolate(table, (int16_t)x >> 6, (x & 63) << 9);
+        *high = interpolate(table, x >> 22, (x >> 16 & 63) << 9);
     } else {
         *low = saturate_times_8_positive((int16_t)x + 2048);
         *high = saturate_times_8_positive((x >> 16) + 2048);
@@ -206,7 +294,7 @@ static inline __attribute__((always_inline)) void update_lanes(const rnnc_rnn_ce
                                                                const int16_t *const *inputs,
                                                                const int16_t *recurrent, int16_t *state,
                                                                int smooth_gate, int smooth_update) {
-    const int32_t hidden = cell->recurrent.rows, zeta = cell->zeta, mix = cell->mix;
+    const int32_t hidden = cell->recurrent.rows, blend = cell->blend;
     const int32_t *gate_table = smooth_gate ? cell->gate_table + 256 : NULL;
     const int32_t *update_table = smooth_update ? cell->update_table + 256 : NULL;
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
@@ -218,8 +306,8 @@ static inline __attribute__((always_inline)) void update_lanes(const rnnc_rnn_ce
             gates(gate_table, smooth_gate, __qadd16(sum, load_pair(bias)), &z0, &z1);
             updates(update_table, smooth_update, __qadd16(sum, load_pair(bias + 2)), &u0, &u1);
             int32_t h = load_pair(state);
-            int32_t low = __smlabb(z0, h, 1 << 14) + saturate_q15_positive(mix - zeta * z0) * u0;
-            int32_t high = __smlabt(z1, h, 1 << 14) + saturate_q15_positive(mix - zeta * z1) * u1;
+            int32_t low = z0 * (int16_t)h + saturate_q15_positive(__smlabb(blend, z0, blend)) * u0;
+            int32_t high = z1 * (h >> 16) + saturate_q15_positive(__smlabb(blend, z1, blend)) * u1;
             store_pair(state, saturate_q15(low), saturate_q15(high));
             recurrent += 2;
             state += 2;
@@ -227,87 +315,113 @@ static inline __attribute__((always_inline)) void update_lanes(const rnnc_rnn_ce
     }
 }
 
-/* Sigmoid gate and tanh update of one lane, two units at a time. By hand because compilers separate
- * the loads, which then do not pipeline; zeta comes negative. */
-static void update_smooth_lane(const rnnc_rnn_cell *cell, const int16_t *input, const int16_t *recurrent,
-                               int16_t *state) {
-    const int32_t *gate_table = cell->gate_table + 256, *update_table = cell->update_table + 256;
-    const int16_t *bias = cell->bias, *end = input + cell->recurrent.rows;
-    int32_t t0, t1, t2, t3, t4;
+/* clang-format off */
+/* Two units of a lane. r0 input, r2 recurrent, r3 state, r4 bias, r5 mask and count: the mask takes
+ * the positions in a segment out of a pair shifted left by 9, whose lower 9 bits are 0 and so free
+ * for the count of pairs still to do. r6 and r7 the middles of the tables, r8 blend; the rest is free. Sums r1, gate and update arguments r10 and r11, values z0 r1,
+ * z1 r9, u0 r12, u1 lr in the upper halves. */
+#define TWO_UNITS                      \
+    "ldr r1, [r0], #4\n"               \
+    "ldr r9, [r2], #4\n"               \
+    "ldr r10, [r4], #4\n"              \
+    "ldr r11, [r4], #4\n"              \
+    "qadd16 r1, r1, r9\n"              \
+    "qadd16 r10, r1, r10\n"            \
+    "qadd16 r11, r1, r11\n"            \
+    "ssat16 r10, #15, r10\n"           \
+    "ssat16 r11, #15, r11\n"           \
+    "sbfx r1, r10, #6, #10\n"          \
+    "asr r9, r10, #22\n"               \
+    "sbfx r12, r11, #6, #10\n"         \
+    "asr lr, r11, #22\n"               \
+    "and r10, r5, r10, lsl #9\n"       \
+    "and r11, r5, r11, lsl #9\n"       \
+    "ldr r1, [r6, r1, lsl #2]\n"       \
+    "ldr r9, [r6, r9, lsl #2]\n"       \
+    "ldr r12, [r7, r12, lsl #2]\n"     \
+    "ldr lr, [r7, lr, lsl #2]\n"       \
+    "smlabb r1, r1, r10, r1\n"         \
+    "smlabt r9, r9, r10, r9\n"         \
+    "ldr r10, [r3]\n"                  \
+    "smlabb r12, r12, r11, r12\n"      \
+    "smlabt lr, lr, r11, lr\n"         \
+    "smlabt r11, r8, r1, r8\n"         \
+    "usat r11, #15, r11, asr #15\n"    \
+    "smultb r1, r1, r10\n"             \
+    "smlabt r1, r11, r12, r1\n"        \
+    "smlabt r11, r8, r9, r8\n"         \
+    "usat r11, #15, r11, asr #15\n"    \
+    "smultt r9, r9, r10\n"             \
+    "smlabt r9, r11, lr, r9\n"         \
+    "ssat r1, #16, r1, asr #15\n"      \
+    "ssat r9, #16, r9, asr #15\n"      \
+    "pkhbt r1, r1, r9, lsl #16\n"      \
+    "str r1, [r3], #4\n"
+
+/* rnnc_rnn_update with both tables. In assembly because the loop needs every register, and compilers
+ * spill. Pairs of units are done four at a time, the remainder of a division by four first. On the stack: bias, mask and count,
+ * end of inputs, inputs. */
+ASSEMBLY static void update_smoothly(const rnnc_rnn_cell *cell UNUSED, const int16_t *const *inputs UNUSED,
+                                     const int16_t *recurrent UNUSED, int16_t *state UNUSED) {
     __asm__ volatile(
-        "1:\n"
-        "ldr %[t0], [%[input]], #4\n"
-        "ldr %[t1], [%[recurrent]], #4\n"
-        "ldr %[t2], [%[bias]], #4\n"
-        "ldr %[t3], [%[bias]], #4\n"
-        "qadd16 %[t0], %[t0], %[t1]\n"
-        "qadd16 %[t2], %[t0], %[t2]\n"
-        "qadd16 %[t3], %[t0], %[t3]\n"
-        "ssat16 %[t2], #15, %[t2]\n"
-        "ssat16 %[t3], #15, %[t3]\n"
-        "sbfx %[t0], %[t2], #6, #10\n"
-        "asr %[t1], %[t2], #22\n"
-        "ldr %[t0], [%[gates], %[t0], lsl #2]\n"
-        "ldr %[t1], [%[gates], %[t1], lsl #2]\n"
-        "and %[t4], %[t2], #63\n"
-        "ubfx %[t2], %[t2], #16, #6\n"
-        "smlabb %[t4], %[t0], %[t4], %[half]\n"
-        "smlabb %[t2], %[t1], %[t2], %[half]\n"
-        "asr %[t0], %[t0], #16\n"
-        "asr %[t1], %[t1], #16\n"
-        "add %[t0], %[t0], %[t4], asr #6\n"
-        "add %[t1], %[t1], %[t2], asr #6\n"
-        "pkhbt %[t0], %[t0], %[t1], lsl #16\n"
-        "sbfx %[t1], %[t3], #6, #10\n"
-        "asr %[t2], %[t3], #22\n"
-        "ldr %[t1], [%[updates], %[t1], lsl #2]\n"
-        "ldr %[t2], [%[updates], %[t2], lsl #2]\n"
-        "and %[t4], %[t3], #63\n"
-        "ubfx %[t3], %[t3], #16, #6\n"
-        "smlabb %[t4], %[t1], %[t4], %[half]\n"
-        "smlabb %[t3], %[t2], %[t3], %[half]\n"
-        "asr %[t1], %[t1], #16\n"
-        "asr %[t2], %[t2], #16\n"
-        "add %[t1], %[t1], %[t4], asr #6\n"
-        "add %[t2], %[t2], %[t3], asr #6\n"
-        "smlabb %[t3], %[t0], %[zeta], %[mix]\n"
-        "smlatb %[t4], %[t0], %[zeta], %[mix]\n"
-        "usat %[t3], #15, %[t3], asr #15\n"
-        "usat %[t4], #15, %[t4], asr #15\n"
-        "mul %[t1], %[t1], %[t3]\n"
-        "mul %[t2], %[t2], %[t4]\n"
-        "ldr %[t3], [%[state]]\n"
-        "ldr %[t4], %[end]\n"
-        "smlabb %[t1], %[t0], %[t3], %[t1]\n"
-        "smlatt %[t2], %[t0], %[t3], %[t2]\n"
-        "add %[t1], %[t1], #16384\n"
-        "add %[t2], %[t2], #16384\n"
-        "ssat %[t1], #16, %[t1], asr #15\n"
-        "ssat %[t2], #16, %[t2], asr #15\n"
-        "pkhbt %[t1], %[t1], %[t2], lsl #16\n"
-        "str %[t1], [%[state]], #4\n"
-        "cmp %[input], %[t4]\n"
+        "ldr r12, [r0, #4]\n"
+        "push {r0, r1, r4-r11, lr}\n"
+        "add r0, r0, #16\n"
+        "ldm r0, {r4, r6, r7, r8}\n"
+        "movw r5, #0x7E00\n"
+        "movt r5, #0x7E00\n"
+        "add r5, r5, r12, lsr #1\n"
+        "add r6, r6, #1024\n"
+        "add r7, r7, #1024\n"
+        "add r12, r1, #16\n"
+        "str r12, [sp]\n"
+        "push {r4, r5}\n"
+        "1: ldrd r4, r5, [sp]\n"
+        "ldr r9, [sp, #12]\n"
+        "ldr r0, [r9], #4\n"
+        "str r9, [sp, #12]\n"
+        "ands r1, r5, #3\n"
+        "beq 2f\n"
+        "sub r5, r5, r1\n"
+        "add r5, r5, #4\n"
+        "cmp r1, #2\n"
+        "bhi 3f\n"
+        "beq 4f\n"
+        "b 5f\n"
+        "2: " TWO_UNITS "3: " TWO_UNITS "4: " TWO_UNITS "5: " TWO_UNITS
+        "sub r5, r5, #4\n"
+        "lsls r1, r5, #23\n"
+        "bne 2b\n"
+        "ldr r9, [sp, #8]\n"
+        "ldr r12, [sp, #12]\n"
+        "cmp r9, r12\n"
         "bne 1b\n"
-        : [input] "+r"(input), [recurrent] "+r"(recurrent), [bias] "+r"(bias), [state] "+r"(state),
-          [t0] "=&r"(t0), [t1] "=&r"(t1), [t2] "=&r"(t2), [t3] "=&r"(t3), [t4] "=&r"(t4)
-        : [gates] "r"(gate_table), [updates] "r"(update_table), [half] "r"(32), [zeta] "r"(-cell->zeta),
-          [mix] "r"(cell->mix), [end] "m"(end)
-        : "cc", "memory");
+        "add sp, sp, #16\n"
+        "pop {r4-r11, pc}\n" ::: "memory");
 }
 
-void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, const int16_t *recurrent,
-                     int16_t *state) {
-    if (cell->gate_table != NULL && cell->update_table != NULL) {
-        int32_t hidden = cell->recurrent.rows;
-        for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
-            update_smooth_lane(cell, inputs[lane], recurrent + lane * hidden, state + lane * hidden);
-        }
-    } else if (cell->gate_table != NULL) {
+/* clang-format on */
+
+/* rnnc_rnn_update without tables, or with one. Not inlined: its registers would be saved for
+ * update_smoothly too. */
+__attribute__((noinline)) static void update_piecewise(const rnnc_rnn_cell *cell,
+                                                       const int16_t *const *inputs, const int16_t *recurrent,
+                                                       int16_t *state) {
+    if (cell->gate_table != NULL) {
         update_lanes(cell, inputs, recurrent, state, 1, 0);
     } else if (cell->update_table != NULL) {
         update_lanes(cell, inputs, recurrent, state, 0, 1);
     } else {
         update_lanes(cell, inputs, recurrent, state, 0, 0);
+    }
+}
+
+void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, const int16_t *recurrent,
+                     int16_t *state) {
+    if (cell->gate_table != NULL && cell->update_table != NULL) {
+        update_smoothly(cell, inputs, recurrent, state);
+    } else {
+        update_piecewise(cell, inputs, recurrent, state);
     }
 }
 
