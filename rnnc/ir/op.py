@@ -174,6 +174,17 @@ class IntOp(Op):
         """Memory kept from the first job of a run to its last."""
         return 0
 
+    def leaner(self, inputs: Sequence[TensorType], output: TensorType) -> tuple[IntOp, ...]:
+        """The same operator with less scratch or state and more cycles, the fastest first."""
+        return ()
+
+    def fused(
+        self, producer: IntOp, inputs: Sequence[TensorType], between: TensorType, output: TensorType
+    ) -> tuple[IntOp, ...]:
+        """Operators that make ``output`` straight from the ``inputs`` of ``producer``, whose result (``between``)
+        only this operator reads; the fewest MACs first."""
+        return ()
+
     def weight_bytes(self) -> int:
         """Constants in flash, as the kernel stores them."""
         return 0
