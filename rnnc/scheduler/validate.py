@@ -151,8 +151,9 @@ class _Player:
             self._check_row(value, row, f"was overwritten before job {job} of '{node.name}' reads it")
         self.done[node.name] += 1
         if jobs == output.type.height or self.done[node.name] == jobs:
-            for _ in range(1 if jobs == output.type.height else output.type.height):
-                row = self._write_row(output)
+            written = [self._write_row(output) for _ in range(1 if jobs == output.type.height else output.type.height)]
+            for row in written:
+                self._check_row(output, row, f"is overwritten by job {job} of '{node.name}', which made it")
                 for value, other in reads:
                     if not self._in_place(node, value, other, row):
                         self._check_row(value, other, f"is overwritten by job {job} of '{node.name}' as it reads it")

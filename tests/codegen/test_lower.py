@@ -71,7 +71,8 @@ def test_tensors_windows_and_jobs() -> None:
         ("rnnc_max_pool_s8", 0, 1, 1, 4),
         ("rnnc_concat", 1, 2, 2, 4),
     ]
-    assert program.stream
+    assert program.stream_input
+    assert not program.stream_output
     assert program.runtime == ("engine", "pool", "shape")
 
 
