@@ -163,7 +163,8 @@ void rnnc_engine_start(rnnc_engine *e) {
     e->depth = e->stage = e->tick = e->sink = 0;
 }
 
-int rnnc_engine_step(rnnc_engine *e, unsigned budget) {
+/* RNNC_BUSY if a job can run, its operator then being the last of `path`; else RNNC_NEED_INPUT or RNNC_OK. */
+static int find_job(rnnc_engine *e) {
     for (;;) {
         if (e->depth == 0) {
             uint16_t sink = next_sink(e);
@@ -175,27 +176,32 @@ int rnnc_engine_step(rnnc_engine *e, unsigned budget) {
         uint16_t index = e->path[e->depth - 1];
         uint16_t tensor = missing_input(e, &e->model->ops[index], e->done[index]);
         if (tensor == RNNC_NONE) {
-            if (budget == 0) {
-                return RNNC_BUSY;
-            }
-            --budget;
-            run_job(e, index);
-            show_rows(e, index); /* now: the next job may reuse the place of a streamed row */
-            --e->depth;
-        } else if (e->model->tensors[tensor].producer == RNNC_NONE) {
-            return RNNC_NEED_INPUT;
-        } else {
-            e->path[e->depth++] = e->model->tensors[tensor].producer;
+            return RNNC_BUSY;
         }
+        if (e->model->tensors[tensor].producer == RNNC_NONE) {
+            return RNNC_NEED_INPUT;
+        }
+        e->path[e->depth++] = e->model->tensors[tensor].producer;
     }
+}
+
+int rnnc_engine_step(rnnc_engine *e, unsigned budget) {
+    int status = find_job(e);
+    for (; status == RNNC_BUSY && budget != 0; --budget) {
+        uint16_t index = e->path[--e->depth];
+        run_job(e, index);
+        show_rows(e, index); /* now: the next job may reuse the place of a streamed row */
+        status = find_job(e);
+    }
+    return status;
 }
 
 int rnnc_engine_offer(rnnc_engine *e, const int8_t *row) {
     const rnnc_tensor *t = &e->model->tensors[0];
-    int status = rnnc_engine_step(e, 0); /* only looks what is next */
+    int status = find_job(e);
     if (status == RNNC_OK && e->given[0] == t->height) {
         rnnc_engine_start(e);
-        status = rnnc_engine_step(e, 0);
+        status = find_job(e);
     }
     if (status == RNNC_BUSY) {
         return RNNC_BUSY;
