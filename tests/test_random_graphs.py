@@ -263,7 +263,7 @@ def dequantised(array: Array, quant: Quant) -> FloatArray:
 
 @pytest.mark.parametrize("arithmetic", ARITHMETICS)
 def test_emulated_cortex_m4_gives_the_same_bytes(arithmetic: Arithmetic, tmp_path: Path) -> None:
-    """A few random models, in the schedules in turn."""
+    """A few random models, in the schedules and ways in turn."""
     drawn: list[ModelProto] = []
 
     @settings(max_examples=10, phases=[Phase.generate], database=None, suppress_health_check=SLOW)
@@ -279,7 +279,8 @@ def test_emulated_cortex_m4_gives_the_same_bytes(arithmetic: Arithmetic, tmp_pat
         inputs = device_inputs(graph, number)
         folder = tmp_path / str(number)
         folder.mkdir()
-        outputs = execute(bundle_of(graph, mode, ways(graph)[-1 - number % len(ways(graph))], folder), inputs, "qemu").outputs
+        way = ways(graph)[-1 - number % len(ways(graph))]
+        outputs = execute(bundle_of(graph, mode, way, folder), inputs, "qemu").outputs
         for run in range(2):
             expected = interpreted(graph, {name: array[run] for name, array in inputs.items()})
             assert_equal(expected, {name: array[run] for name, array in outputs.items()}, onnx.printer.to_text(source))

@@ -3,7 +3,8 @@
  * With input.bin at hand: runs the model on every input in it, appends the outputs to output.bin
  * and prints the cycles of each run. Without: runs the model once on built-in noise and prints
  * cycles and a checksum, so that an image can be started with no files and no host attached. Inputs
- * are read straight into the model's arena, so no RAM is needed beyond the arena and the stack.
+ * are read straight into the model's arena, so no RAM is needed beyond the arena and the stack, but for
+ * streamed outputs, which are gathered.
  */
 #include "board.h"
 #include "model.h"

@@ -133,6 +133,8 @@ def _over_budget(
         remedies.append("--schedule auto or rows")
     if plan.input_mode == "buffer":
         remedies.append("--input-mode stream")
+    if plan.output_mode == "buffer" and any(b.kind == "output" and b.name in plan.peak_buffers for b in plan.buffers):
+        remedies.append("--output-mode stream")
     remedies.append("a smaller input or fewer channels where the peak is")
     return BudgetError(
         f"the activations need {plan.arena} bytes, but {limit}",

@@ -1,4 +1,5 @@
-"""The order of jobs and the ring slots of the C row engine are those that the planner assumes."""
+"""The order of jobs and the ring slots of the C row engine are those that the planner assumes; rows of streamed
+outputs are delivered right after the job that made them."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import pytest
 from rnnc.ir.graph import Graph
 from rnnc.scheduler.assembly import assemble, draft
 from rnnc.scheduler.execution import Network, events, execute
-from rnnc.scheduler.plan import Plan
+from rnnc.scheduler.plan import OutputMode, Plan
 from rnnc.scheduler.segments import Options
 from tests.scheduler.builders import Builder, Join, Mix, Negate, Sum, Total
 
@@ -29,6 +30,9 @@ static void log_job(const void *params, const rnnc_job *job) {{
         printf(" %d", job->rows[i] ? (int)((const unsigned char *)job->rows[i] - arena) : -1);
     printf("\\n");
 }}
+static void log_row(void *context, unsigned output, unsigned row, const void *data, size_t bytes) {{
+    printf("%s %u %u %d %d\\n", (char *)context, output, row, (int)((const unsigned char *)data - arena), (int)bytes);
+}}
 static const int params[] = {{{params}}};
 static const rnnc_tensor tensors[] = {{{tensors}}};
 static const rnnc_window windows[] = {{{windows}}};
@@ -36,18 +40,22 @@ static const rnnc_op ops[] = {{{ops}}};
 static const rnnc_stage stages[] = {{{stages}}};
 static const uint16_t sinks[] = {{{sinks}}};
 static const uint32_t bank_size[] = {{{arena}}};
+static const rnnc_port outputs[] = {{{outputs}}};
 static const rnnc_model model = {{.tensors = tensors, .windows = windows, .ops = ops, .stages = stages,
     .sinks = sinks, .bank_size = bank_size, .n_tensors = {n_tensors}, .n_ops = {n_ops}, .n_stages = {n_stages},
-    .n_inputs = 1, .n_banks = 1}};
+    .n_inputs = 1, .n_banks = 1, .outputs = outputs, .n_outputs = {n_outputs}, .stream_output = {stream_output}}};
 int main(void) {{
-    rnnc_engine e;
+    rnnc_row_engine streaming;
+    rnnc_engine *e = &streaming.engine;
     void *banks[] = {{arena}};
     size_t sizes[] = {{sizeof arena}};
-    if (rnnc_engine_init(&e, &model, counters, banks, sizes) != RNNC_OK) return 1;
+    if (rnnc_engine_init(e, &model, counters, banks, sizes) != RNNC_OK) return 1;
+    streaming.sink = log_row;
+    streaming.context = "row";
     for (;;) {{
-        int result = rnnc_engine_step(&e, 3);
+        int result = rnnc_engine_step(e, 3);
         if (result == RNNC_OK) return 0;
-        if (result == RNNC_NEED_INPUT) printf("push %d\\n", e.given[0]++);
+        if (result == RNNC_NEED_INPUT) printf("push %d\\n", e->given[0]++);
     }}
 }}
 """
@@ -82,7 +90,25 @@ def program(network: Network, plan: Plan) -> str:
         arena=plan.arena, params=", ".join(params), tensors=", ".join(tensors), windows=", ".join(windows),
         ops=", ".join(ops), stages=", ".join(stages), sinks=", ".join(sinks), n_tensors=len(tensors),
         n_ops=len(ops), n_stages=len(stages),
+        outputs=", ".join(f"{{.tensor = {tensor}}}" for tensor in shown(network)), n_outputs=len(shown(network)),
+        stream_output=int(plan.output_mode == "stream"),
     )  # fmt: skip
+
+
+def shown(network: Network) -> list[int]:
+    """Tensors by output; the first one is two outputs."""
+    outputs = sorted(network.outputs)
+    return [*outputs, outputs[0]]
+
+
+def delivered(network: Network, plan: Plan, value: int, rows: range) -> list[str]:
+    place = plan.place_of(network.values[value].name)
+    return [
+        f"row {port} {line} {place.offset + line % place.rows * place.row_bytes} {place.row_bytes}"
+        for line in rows
+        for port, tensor in enumerate(shown(network))
+        if tensor == value
+    ]
 
 
 def expected(network: Network, plan: Plan) -> list[str]:
@@ -102,6 +128,9 @@ def expected(network: Network, plan: Plan) -> list[str]:
                 inside = 0 <= line < value.type.height
                 addresses.append(place.offset + line % place.rows * place.row_bytes if inside else -1)
         lines.append(" ".join(str(part) for part in ("job", index, job, *addresses)))
+        made = range(job, job + 1) if not task.accumulates else range(task.height if job == task.jobs - 1 else 0)
+        if plan.output_mode == "stream":
+            lines += delivered(network, plan, task.output, made)
     return lines
 
 
@@ -112,17 +141,18 @@ def branches() -> Graph:
     half = b.add(Mix(2, 2, 0), y)
     joined = b.add(Join(), y, b.add(Negate(), y))
     total = b.add(Total(), joined)
-    return b.done(half, b.add(Mix(1, 1, 0), total), joined)
+    return b.done(half, b.add(Mix(1, 1, 0), total), joined, total)
 
 
 @pytest.mark.parametrize(
     "stages", [[(0, 1, 2, 3, 4, 5, 6, 7)], [(n,) for n in range(8)], [(0, 1), (2, 3, 4, 5), (6, 7)]]
 )
-def test_order_and_addresses(tmp_path: Path, stages: list[tuple[int, ...]]) -> None:
+@pytest.mark.parametrize("output_mode", ["buffer", "stream"])
+def test_order_and_addresses(tmp_path: Path, stages: list[tuple[int, ...]], output_mode: OutputMode) -> None:
     compiler = shutil.which("cc") or shutil.which("gcc")
     assert compiler is not None, "a C compiler is needed"
     network = Network(branches())
-    plan = assemble(draft(network, "rows", stages, Options("stream")), [None])
+    plan = assemble(draft(network, "rows", stages, Options("stream", output_mode)), [None])
     main = tmp_path / "main.c"
     main.write_text(program(network, plan), encoding="utf-8")
     binary = tmp_path / "main"

@@ -171,6 +171,13 @@ def test_over_budget_message() -> None:
     assert "most is in use at step" in text
 
 
+def test_streamed_outputs_are_advised_where_an_output_is_in_the_way() -> None:
+    b = Builder((8, 8, 2))
+    graph = b.done(b.add(Mix(channels=16), b.inputs[0]))
+    with pytest.raises(BudgetError, match="--input-mode stream, --output-mode stream, a smaller"):
+        schedule(graph, ROOMY, ram=100)
+
+
 def test_ram_limit_message() -> None:
     with pytest.raises(BudgetError, match="but 1000 bytes were asked for"):
         schedule(mobile_network(), ROOMY, ram=1000)

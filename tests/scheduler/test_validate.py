@@ -175,3 +175,13 @@ def test_too_many_rows_in_one_job() -> None:
     graph = b.done(b.add(Mix(65, 1, 0), b.inputs[0]))
     plan = assemble(draft(Network(graph), "layer", [(0,)], Options()), [None])
     rejected(graph, plan, "reads more than 64 rows", "n1")
+
+
+def test_rows_of_an_output_may_be_overwritten_only_if_they_were_delivered() -> None:
+    graph = network()
+    options = Options("stream", "stream")
+    plan = assemble(draft(Network(graph), "rows", [(0, 1, 2), (3, 4, 5)], options), [None])
+    assert plan.place_of("t5").rows < graph.outputs[0].value.type.height
+    validate(graph, plan)
+    held = replace(plan, output_mode="buffer")
+    rejected(graph, held, "row 0 was overwritten before the caller gets it", "t5")
