@@ -74,6 +74,7 @@ class _Lowering:
             for index, (node, kernel) in enumerate(zip(self.nodes, kernels, strict=True))
         ]
         sources = tuple(dict.fromkeys(kernel.source for kernel in kernels))
+        called = (stem for kernel in kernels for stem in kernel.uses)
         return CProgram(
             name=self.name,
             tflite=self.graph.arithmetic == "tflite",
@@ -90,7 +91,7 @@ class _Lowering:
             inputs=self.ports(self.graph.inputs, "input"),
             outputs=self.ports(self.graph.outputs, "output"),
             bank_sizes=used_banks(self.plan.bank_sizes),
-            runtime=("engine", *sources),
+            runtime=("engine", *dict.fromkeys((*sources, *called))),
         )
 
     def kernel(self, node: Node) -> Kernel:
@@ -103,7 +104,7 @@ class _Lowering:
 
     def expression(self, stem: str, key: str, value: Field, node: Node) -> str:
         if isinstance(value, Table):
-            return self.array(f"{stem}_{key.rsplit('.', maxsplit=1)[-1]}", value, node)
+            return self.array(f"{stem}_{key.replace('requant.', '').replace('.', '_')}", value, node)
         if isinstance(value, int):
             return int_literal(value)
         return "NULL" if value is None else value

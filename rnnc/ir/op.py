@@ -77,13 +77,15 @@ Field = int | Table | str | None
 class Kernel:
     """The call that runs a node: C function, its parameter struct type and members in order of declaration.
 
-    ``source`` is the runtime file (stem) that defines it; members with a dot name a nested struct's member.
+    ``source`` is the runtime file (stem) that defines it, ``uses`` are others that it calls; members with a dot
+    name a nested struct's member.
     """
 
     function: str
     struct: str
     members: Mapping[str, Field]
     source: str
+    uses: tuple[str, ...] = ()
 
 
 class Op(ABC):
@@ -178,11 +180,13 @@ class IntOp(Op):
         """The same operator with less scratch or state and more cycles, the fastest first."""
         return ()
 
-    def fused(
-        self, producer: IntOp, inputs: Sequence[TensorType], between: TensorType, output: TensorType
+    @classmethod
+    def fusions(
+        cls, first: IntOp, then: IntOp, inputs: Sequence[TensorType], between: TensorType, output: TensorType
     ) -> tuple[IntOp, ...]:
-        """Operators that make ``output`` straight from the ``inputs`` of ``producer``, whose result (``between``)
-        only this operator reads; the fewest MACs first."""
+        """Operators of this class that do the work of ``first``, whose result (``between``) nothing but ``then``
+        reads, and of ``then``: straight from the ``inputs`` of the one to the ``output`` of the other. The fastest
+        come first."""
         return ()
 
     def weight_bytes(self) -> int:

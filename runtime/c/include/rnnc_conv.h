@@ -29,4 +29,19 @@ rnnc_kernel rnnc_depthwise_s8; /* groups == in_channels == out_channels */
  * bytes. */
 rnnc_kernel rnnc_depthwise3x3_s8;
 
+/* The part of a convolution that makes `channels` output channels from `first`, a multiple of 4, on; `bytes`
+ * are the weights of one. */
+static inline rnnc_conv2d rnnc_conv_slice(const rnnc_conv2d *whole, int32_t first, int32_t channels,
+                                          int32_t bytes) {
+    rnnc_conv2d part = *whole;
+    part.weights += first * bytes;
+    part.bias += first;
+    part.requant.multipliers += first;
+    if (part.requant.shifts != NULL) {
+        part.requant.shifts += first;
+    }
+    part.out_channels = channels;
+    return part;
+}
+
 #endif
