@@ -153,7 +153,8 @@ class IntOp(Op):
         """Rows needed of each input."""
 
     def jobs(self, inputs: Sequence[TensorType], output: TensorType) -> int:
-        """Units of work; more than output rows for an operator that accumulates over its input rows."""
+        """Units of work: as many as output rows, or more for an operator whose first jobs only take in rows. Each of
+        the last ones then makes a row."""
         return output.height
 
     @abstractmethod
@@ -161,7 +162,8 @@ class IntOp(Op):
         """Output rows [n, width, channels] from the rows that ``output_windows`` names for each."""
 
     def output_windows(self, inputs: Sequence[TensorType]) -> tuple[Window, ...]:
-        """Rows on which output row y depends; differs from `windows` where the operator accumulates."""
+        """Rows on which output row y depends; differs from `windows` where the operator remembers
+        what earlier jobs read."""
         return self.windows(inputs)
 
     def macs(self, inputs: Sequence[TensorType], output: TensorType) -> int:

@@ -29,9 +29,9 @@ CHUNKS = (16, 8)
 class Bottleneck(IntOp):
     """depthwise(expand(x)), the wide rows of ``expand`` made ``chunk`` channels at a time.
 
-    ``keep``: wide rows that the next output row needs again are kept in state, so that nothing is computed twice;
-    otherwise they are made again for every row. The head of MobileNetV2's inverted bottleneck (Sandler et al. 2018);
-    the choice is what msf-CNN and Pex call caching, recomputation and channel-wise partial execution.
+    ``keep``: wide rows that the next output row needs again are kept in state, so that nothing is computed twice and
+    a job reads new rows of x only; otherwise they are made again for every row. The head of MobileNetV2's inverted
+    bottleneck (Sandler et al. 2018).
     """
 
     expand: Conv2D
@@ -73,8 +73,23 @@ class Bottleneck(IntOp):
     def infer(self, inputs: Sequence[TensorType]) -> TensorType:
         return self.depthwise.infer([self.expand.infer(inputs)])
 
-    def windows(self, inputs: Sequence[TensorType]) -> tuple[Window, ...]:
+    @property
+    def warm_up(self) -> int:
+        """Jobs that take in rows before the first output row can be made."""
+        overlap = self.rows - self.stride
+        return max(0, -(-(overlap - self.depthwise.pads[0]) // self.stride)) if self.keep else 0
+
+    def jobs(self, inputs: Sequence[TensorType], output: TensorType) -> int:
+        return output.height + self.warm_up
+
+    def output_windows(self, inputs: Sequence[TensorType]) -> tuple[Window, ...]:
         return self.depthwise.windows([self.expand.infer(inputs)])
+
+    def windows(self, inputs: Sequence[TensorType]) -> tuple[Window, ...]:
+        if not self.keep:
+            return self.output_windows(inputs)
+        pad = self.depthwise.pads[0] - (self.rows - self.stride) + self.warm_up * self.stride
+        return (Window(0, self.stride, self.stride, 1, pad),)
 
     def compute(self, windows: Sequence[WindowRows]) -> npt.NDArray[np.int64]:
         rows = windows[0]
@@ -84,7 +99,7 @@ class Bottleneck(IntOp):
         return self.depthwise.compute([WindowRows(wide, rows.present)])
 
     def macs(self, inputs: Sequence[TensorType], output: TensorType) -> int:
-        window = self.windows(inputs)[0]
+        window = self.output_windows(inputs)[0]
         jobs = np.arange(output.height)[:, None] * window.stride - window.pad
         made = jobs + np.arange(window.rows)
         made = made[(made >= 0) & (made < inputs[0].height)]
@@ -116,7 +131,14 @@ class Bottleneck(IntOp):
         members: dict[str, Field] = {
             f"{name}.{key}": value for name, call in calls.items() for key, value in call.members.items()
         }
-        members |= {"stride_h": self.stride, "chunk": self.chunk, "keep": int(self.keep)}
+        members |= {
+            "in_height": inputs[0].height,
+            "stride_h": self.stride,
+            "pad_top": self.depthwise.pads[0],
+            "chunk": self.chunk,
+            "keep": int(self.keep),
+            "warm_up": self.warm_up,
+        }
         kind = "bottleneck3x3" if self.depthwise.depthwise3x3 else "bottleneck"
         return Kernel(f"rnnc_{kind}_s8", "rnnc_bottleneck", members, "bottleneck", ("conv",))
 

@@ -12,9 +12,11 @@
 typedef struct {
     rnnc_conv2d expand;    /* 1x1 at stride 1 */
     rnnc_conv2d depthwise; /* its kernel_w, stride_w and pad_left, and kernel_h rows, not dilated */
-    int32_t stride_h;
+    int32_t in_height, stride_h, pad_top;
     int32_t chunk; /* wide channels made at a time, a multiple of 4 */
-    int32_t keep;  /* nonzero only if kernel_h > stride_h */
+    /* Nonzero only if kernel_h > stride_h; a job then gets only the rows that are new. */
+    int32_t keep;
+    int32_t warm_up; /* jobs before the one that makes the first output row */
 } rnnc_bottleneck;
 
 /* Scratch and state: see Bottleneck. The first takes any depthwise convolution, the second those of

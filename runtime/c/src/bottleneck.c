@@ -12,6 +12,7 @@ typedef struct {
     void *scratch;
     int32_t row_bytes; /* of a wide row of one chunk */
     int32_t chunks;
+    int32_t number; /* of the output row; below zero while warming up */
 } rnnc_bottleneck_job;
 
 static int32_t aligned(int32_t bytes) {
@@ -36,6 +37,7 @@ static rnnc_bottleneck_job begin(const rnnc_bottleneck *p, const rnnc_job *job) 
         .scratch = line + aligned(p->depthwise.out_width * p->chunk),
         .row_bytes = row_bytes,
         .chunks = (p->expand.out_channels + p->chunk - 1) / p->chunk,
+        .number = job->job - p->warm_up,
     };
 }
 
@@ -53,27 +55,26 @@ static int8_t *wide_row(const rnnc_bottleneck_job *b, int32_t chunk, int32_t tap
         return b->fresh + (rows_back - unit) * b->row_bytes;
     }
     int32_t reach = (p->depthwise.kernel_h - p->stride_h + unit - 1) / unit;
-    int32_t made = (b->job->job - jobs_back + reach) * b->chunks + chunk;
+    int32_t made = (b->number - jobs_back + reach) * b->chunks + chunk;
     int32_t slot = made % (reach * b->chunks + 1);
     return (int8_t *)b->job->state + (slot * unit + unit - 1 - rows_back) * b->row_bytes;
 }
 
-/* The wide rows of one chunk: a pointer by tap, NULL for padding; what was not kept is made. */
+/* The wide rows of one chunk: a pointer by tap, NULL for padding. What the job was given rows for is made. */
 static void make_rows(const rnnc_bottleneck_job *b, int32_t chunk, int32_t channels, const void **rows) {
     const rnnc_bottleneck *p = b->p;
     int32_t words = (p->expand.in_channels + 3) / 4;
+    int32_t given = p->keep ? p->depthwise.kernel_h - p->stride_h : 0;
+    int32_t top = b->number * p->stride_h - p->pad_top;
     rnnc_conv2d expand = rnnc_conv_slice(&p->expand, chunk * p->chunk, channels, 4 * words);
     for (int32_t tap = 0; tap < p->depthwise.kernel_h; ++tap) {
-        rows[tap] = NULL;
-        if (b->job->rows[tap] != NULL) {
-            int8_t *row = wide_row(b, chunk, tap);
-            int made_before = p->keep && !b->job->first && tap < p->depthwise.kernel_h - p->stride_h;
-            if (!made_before) {
-                rnnc_job job = {.rows = &b->job->rows[tap], .out = row, .scratch = b->scratch};
-                rnnc_pointwise_s8(&expand, &job);
-            }
-            rows[tap] = row;
+        int inside = top + tap >= 0 && top + tap < p->in_height;
+        int8_t *row = inside ? wide_row(b, chunk, tap) : NULL;
+        if (inside && tap >= given) {
+            rnnc_job job = {.rows = &b->job->rows[tap - given], .out = row, .scratch = b->scratch};
+            rnnc_pointwise_s8(&expand, &job);
         }
+        rows[tap] = row;
     }
 }
 
@@ -101,6 +102,9 @@ static inline void run(const rnnc_bottleneck *p, const rnnc_job *job, int usual)
         int32_t first = chunk * p->chunk;
         int32_t channels = all - first < p->chunk ? all - first : p->chunk;
         make_rows(&b, chunk, channels, rows);
+        if (b.number < 0) {
+            continue;
+        }
         rnnc_conv2d part = rnnc_conv_slice(&p->depthwise, first, channels, taps);
         part.in_channels = part.groups = channels;
         int8_t *out = channels == all ? job->out : b.line;

@@ -15,12 +15,8 @@ static uint16_t rows_present(const rnnc_engine *e, uint16_t tensor) {
     if (t->producer == RNNC_NONE) {
         return e->given[tensor]; /* graph inputs are the first tensors */
     }
-    uint16_t done = e->done[t->producer];
-    uint16_t jobs = e->model->ops[t->producer].jobs;
-    if (jobs == t->height) {
-        return done;
-    }
-    return done == jobs ? t->height : 0; /* an accumulating operator delivers with its last job */
+    int32_t made = (int32_t)e->done[t->producer] - e->model->ops[t->producer].jobs + t->height;
+    return made > 0 ? (uint16_t)made : 0;
 }
 
 /* The first input tensor that lacks rows for the next job of `op`, or RNNC_NONE. */
@@ -55,14 +51,9 @@ static void gather_rows(const rnnc_engine *e, const rnnc_op *op, int32_t job, co
 #ifdef RNNC_HOOKS
 static void trace_job(const rnnc_engine *e, uint16_t index, const rnnc_op *op, int32_t number) {
     const rnnc_tensor *t = &e->model->tensors[op->output];
-    int accumulates = op->jobs != t->height;
-    if (accumulates && number + 1 < op->jobs) {
-        return;
-    }
-    uint32_t first = accumulates ? 0u : (uint32_t)number;
-    uint32_t last = accumulates ? t->height - 1u : (uint32_t)number;
-    for (uint32_t row = first; row <= last; ++row) {
-        rnnc_trace_row(index, row, row_address(e, op->output, row), t->row_bytes);
+    int32_t row = number - op->jobs + t->height;
+    if (row >= 0) {
+        rnnc_trace_row(index, (uint32_t)row, row_address(e, op->output, (uint32_t)row), t->row_bytes);
     }
 }
 #endif
@@ -71,10 +62,10 @@ static void run_job(rnnc_engine *e, uint16_t index) {
     const rnnc_op *op = &e->model->ops[index];
     const void *rows[RNNC_MAX_ROWS];
     int32_t number = e->done[index];
-    int accumulates = op->jobs != e->model->tensors[op->output].height;
+    int32_t row = number - op->jobs + e->model->tensors[op->output].height;
     gather_rows(e, op, number, rows);
     rnnc_job job = {.rows = rows,
-                    .out = row_address(e, op->output, accumulates ? 0u : (uint32_t)number),
+                    .out = row_address(e, op->output, row > 0 ? (uint32_t)row : 0u),
                     .scratch = e->bank[op->scratch_bank] + op->scratch,
                     .state = e->bank[op->state_bank] + op->state,
                     .job = number,
@@ -96,11 +87,11 @@ static uint16_t next_sink(rnnc_engine *e) {
         const rnnc_stage *stage = &e->model->stages[e->stage];
         while (e->tick < stage->ticks) {
             while (e->sink < stage->sinks) {
-                uint16_t op = e->model->sinks[stage->first_sink + e->sink];
-                uint32_t jobs = e->model->ops[op].jobs;
-                uint32_t target = ((e->tick + 1u) * jobs + stage->ticks - 1u) / stage->ticks;
-                if (e->done[op] < target) {
-                    return op;
+                const rnnc_sink *sink = &e->model->sinks[stage->first_sink + e->sink];
+                uint32_t jobs = e->model->ops[sink->op].jobs;
+                uint32_t target = ((e->tick + 1u) * jobs + stage->ticks - 1u) / stage->ticks + sink->lead;
+                if (e->done[sink->op] < (target < jobs ? target : jobs)) {
+                    return sink->op;
                 }
                 ++e->sink;
             }
