@@ -78,7 +78,8 @@ class _Lowering:
         return CProgram(
             name=self.name,
             tflite=self.graph.arithmetic == "tflite",
-            stream=self.plan.input_mode == "stream",
+            stream_input=self.plan.input_mode == "stream",
+            stream_output=self.plan.output_mode == "stream",
             model=comment(self.graph.name),
             headers=tuple(f"rnnc_{source}.h" for source in sources),
             arrays=tuple(self.arrays),

@@ -105,7 +105,8 @@ class CPort:
 class CProgram:
     name: str
     tflite: bool
-    stream: bool
+    stream_input: bool
+    stream_output: bool
     model: str
     headers: tuple[str, ...]
     arrays: tuple[CArray, ...]
@@ -129,3 +130,8 @@ class CProgram:
     def counters(self) -> int:
         """Entries of the engine's counter array: done and path by operator, given by input."""
         return 2 * len(self.ops) + len(self.inputs)
+
+    @property
+    def output_bytes(self) -> int:
+        """Of all outputs together."""
+        return sum(port.bytes for port in self.outputs)

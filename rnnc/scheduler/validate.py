@@ -153,6 +153,7 @@ class _Player:
         self.done[node.name] += 1
         if self.done[node.name] > jobs - output.type.height:
             row = self._write_row(output)
+            self._check_row(output, row, f"is overwritten by job {job} of '{node.name}', which made it")
             for value, other in reads:
                 if not self._in_place(node, value, other, row):
                     self._check_row(value, other, f"is overwritten by job {job} of '{node.name}' as it reads it")
