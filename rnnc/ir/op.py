@@ -53,6 +53,15 @@ class Window:
 
 
 @dataclass(frozen=True, eq=False)
+class Dependency:
+    """Output row output_rows[i] is computed from row input_rows[i] (and others) of input ``input``."""
+
+    input: int
+    input_rows: npt.NDArray[np.int64]
+    output_rows: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
 class WindowRows:
     """Rows gathered for n output rows: ``values`` [n, rows, width, channels], ``present`` [n, rows] is False
     for padding, whose values are zeros to be replaced by whatever the operator pads with."""
@@ -166,6 +175,16 @@ class IntOp(Op):
         what earlier jobs read."""
         return self.windows(inputs)
 
+    def dependencies(self, inputs: Sequence[TensorType], output: TensorType) -> Iterator[Dependency]:
+        """The rows whose elements enter each output row; fewer than `output_windows` has where a kernel is handed
+        more than it uses."""
+        rows = np.arange(output.height)
+        for window in self.output_windows(inputs):
+            for tap in range(window.rows):
+                read = rows * window.stride - window.pad + tap * window.dilation
+                inside = (read >= 0) & (read < inputs[window.input].height)
+                yield Dependency(window.input, read[inside], rows[inside])
+
     def macs(self, inputs: Sequence[TensorType], output: TensorType) -> int:
         """Multiply-accumulates executed for the whole output."""
         return 0
@@ -177,6 +196,13 @@ class IntOp(Op):
     def state_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
         """Memory kept from the first job of a run to its last."""
         return 0
+
+    def partial_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
+        """At least so many bytes can stand for those input rows of one output row that are there before the others
+        are: a partial sum, whether or not the kernel can stop at one. For bounds of memory, so never too much."""
+        if self.jobs(inputs, output) != output.height:
+            return self.state_bytes(inputs, output)
+        return output.row_bytes
 
     def leaner(self, inputs: Sequence[TensorType], output: TensorType) -> tuple[IntOp, ...]:
         """The same operator with less scratch or state and more cycles, the fastest first."""
