@@ -32,10 +32,12 @@ Pads = tuple[int, int, int, int]
 
 
 COLUMN_PIXELS = 3
-"""Output pixels whose columns stand side by side in a convolution's scratch (PIXELS in runtime/c/src/dsp/conv.c)."""
+"""Output pixels whose columns stand side by side in a convolution's scratch, at most (runtime/c/src/dsp/conv.c)."""
 
-DEPTHWISE_STRIP = 624
-"""Bytes of scratch for a strip of a 3x3 depthwise convolution (runtime/c/src/dsp/conv_depthwise3x3.c)."""
+DEPTHWISE_STRIPS = {3: 24, 2: 8}
+"""By `Conv2D.pixels`: output pixels of a 3x3 depthwise convolution's strip at stride 1, half of them at stride 2."""
+DEPTHWISE_PAIR = 48
+"""Bytes of scratch for two columns of such a strip (runtime/c/src/dsp/conv_depthwise3x3.c)."""
 DEPTHWISE3X3_ORDER = (0, 1, 3, 4, 2, 6, 5, 7, 8, 7, 6, 8)
 
 
@@ -150,7 +152,11 @@ class Conv(LinearFloatOp):
 
 @dataclass(frozen=True, eq=False)
 class Conv2D(LinearOp):
-    """int8 convolution. weight int8 [O, KH, KW, I / group]; bias int32 [O] with the input zero point folded in."""
+    """int8 convolution. weight int8 [O, KH, KW, I / group]; bias int32 [O] with the input zero point folded in.
+
+    ``pixels``, 3 to 1, trades scratch for speed: output pixels whose columns stand side by side. A 3x3 depthwise
+    kernel has long or short strips of a row for 3 and 2, and nothing for 1.
+    """
 
     weight: Int8Array
     bias: Int32Array
@@ -160,6 +166,7 @@ class Conv2D(LinearOp):
     pads: Pads = (0, 0, 0, 0)
     dilations: Pair = (1, 1)
     group: int = 1
+    pixels: int = COLUMN_PIXELS
 
     name: ClassVar[str] = "conv2d"
 
@@ -171,7 +178,7 @@ class Conv2D(LinearOp):
     def depthwise3x3(self) -> bool:
         """Whether the kernel for the usual depthwise layers can run it."""
         usual = self.weight.shape[1:3] == (3, 3) and self.dilations == (1, 1) and self.strides[1] in (1, 2)
-        return bool(self.depthwise and usual)
+        return bool(self.depthwise and usual and self.pixels in DEPTHWISE_STRIPS)
 
     @property
     def pointwise(self) -> bool:
@@ -194,15 +201,32 @@ class Conv2D(LinearOp):
         return output.elements * int(np.prod(self.weight.shape[1:]))
 
     def scratch_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
+        pixels = min(output.width, self.scratch_pixels)
         if self.depthwise:
-            return DEPTHWISE_STRIP if self.depthwise3x3 else 0
+            columns = (pixels - 1) * self.strides[1] + 3
+            return (columns + 1) // 2 * DEPTHWISE_PAIR if self.depthwise3x3 else 0
         depth = int(np.prod(self.weight.shape[1:]))
         column = depth + -depth % 4
         ragged = bool(self.weight.shape[3] % 4)
-        if output.width == 1:
+        if pixels == 1:
             return column if ragged or not self.pointwise else 0
         # Columns of int16, and one of bytes for taps that are not whole words.
-        return 2 * min(output.width, COLUMN_PIXELS) * column + ragged * column
+        return 2 * pixels * column + ragged * column
+
+    @property
+    def scratch_pixels(self) -> int:
+        """Output pixels that the kernel has in its scratch at once, in a row that is wide enough."""
+        return DEPTHWISE_STRIPS[self.pixels] // self.strides[1] if self.depthwise3x3 else self.pixels
+
+    def leaner(self, inputs: Sequence[TensorType], output: TensorType) -> tuple[Conv2D, ...]:
+        variants: list[Conv2D] = []
+        least = self.scratch_bytes(inputs, output)
+        for pixels in range(self.pixels - 1, 0, -1):
+            variant = replace(self, pixels=pixels)
+            if variant.scratch_bytes(inputs, output) < least:
+                variants.append(variant)
+                least = variant.scratch_bytes(inputs, output)
+        return tuple(variants)
 
     def weight_bytes(self) -> int:
         per_channel = 8 if self.requant.arithmetic == "fast" else 9  # bias, multiplier and shift
@@ -235,6 +259,7 @@ class Conv2D(LinearOp):
             "pad_left": self.pads[1],
             "groups": self.group,
             "in_zero_point": self.zero_point,
+            "pixels": self.scratch_pixels,
         }
         kind = "pointwise" if self.pointwise else "conv2d"
         if self.depthwise:
@@ -265,6 +290,8 @@ class Conv2D(LinearOp):
                 op = cls(weight, bias, requant, zero_point, strides, pads, dilations, group)
                 y = op.infer([x]).with_quant(Quant(0.1, requant.zero_point))
                 yield Sample(op, (x,), y, f"{arithmetic} {case}")
+                for variant in op.leaner([x], y):
+                    yield Sample(variant, (x,), y, f"{arithmetic} {case}, pixels {variant.pixels}")
 
 
 Case = tuple[tuple[int, int, int], int, Pair, Pair, Pads, Pair, int]
@@ -284,6 +311,8 @@ CASES: tuple[Case, ...] = (
     ((5, 5, 6), 4, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 2),
     ((4, 4, 3), 6, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 3),
     ((12, 1, 5), 8, (3, 1), (2, 1), (1, 0, 1, 0), (1, 1), 1),
+    ((3, 29, 6), 6, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 6),
+    ((4, 28, 5), 5, (3, 3), (2, 2), (0, 0, 1, 1), (1, 1), 5),
 )
 
 

@@ -18,15 +18,17 @@ typedef struct {
     int32_t stride_w, dilation_w, pad_left;
     int32_t groups;
     int32_t in_zero_point;
+    int32_t pixels; /* that scratch has room for, side by side */
 } rnnc_conv2d;
 
-/* Scratch of the first two: three columns of int16, and one of int8 where a tap's channels are not
- * whole words; less for one or two output pixels. */
+/* Scratch of the first two: `pixels` (1 to 3) columns of int16, and one of int8 where a tap's channels
+ * are not whole words. For one pixel just a column of int8, and none for the pointwise one in whole
+ * words. */
 rnnc_kernel rnnc_conv2d_s8;    /* any group, stride, padding, dilation */
 rnnc_kernel rnnc_pointwise_s8; /* 1x1, one group, no padding, any stride */
 rnnc_kernel rnnc_depthwise_s8; /* groups == in_channels == out_channels */
-/* The same for 3x3 taps side by side at stride 1 or 2; scratch: four channels of 26 columns, 624
- * bytes. */
+/* The same for 3x3 taps side by side at stride 1 or 2; scratch: 48 bytes for every two input columns
+ * of `pixels` output pixels. */
 rnnc_kernel rnnc_depthwise3x3_s8;
 
 #endif

@@ -185,10 +185,15 @@ static void finish(const channel_group *g, const uint32_t *columns, int32_t pixe
     }
 }
 
+/* How many output pixels to take at once from pixel x on. */
+static inline int32_t side_by_side(const rnnc_conv2d *p, int32_t x) {
+    int32_t left = p->out_width - x;
+    return left < p->pixels ? left : p->pixels;
+}
+
 /* Room for a column of bytes behind the widened ones. */
 static int8_t *bytes_behind(const rnnc_conv2d *p, uint32_t *columns, int32_t words) {
-    int32_t pixels = p->out_width < PIXELS ? p->out_width : PIXELS;
-    return (int8_t *)(columns + 2 * pixels * words);
+    return (int8_t *)(columns + 2 * side_by_side(p, 0) * words);
 }
 
 /* --- any window --- */
@@ -265,11 +270,11 @@ void rnnc_conv2d_s8(const void *params, const rnnc_job *job) {
         int8_t *out = (int8_t *)job->out + g.first;
         int32_t pixels;
         for (int32_t x = 0; x < p->out_width; x += pixels, out += pixels * p->out_channels) {
-            pixels = p->out_width - x < PIXELS ? p->out_width - x : PIXELS;
+            pixels = side_by_side(p, x);
             if (pixels == 1) {
                 gather_column(p, job, x, group * depth, job->scratch);
                 one_pixel(&g, job->scratch, out);
-                break;
+                continue;
             }
             for (int32_t i = 0; i < pixels; ++i) {
                 widened c = {columns + i, pixels};
@@ -307,10 +312,11 @@ void rnnc_pointwise_s8(const void *params, const rnnc_job *job) {
     int8_t *out = job->out;
     int32_t pixels;
     for (int32_t x = 0; x < p->out_width; x += pixels, out += pixels * p->out_channels) {
-        pixels = p->out_width - x < PIXELS ? p->out_width - x : PIXELS;
+        pixels = side_by_side(p, x);
         if (pixels == 1) {
             one_pixel(&g, whole_words(p, pixel, job->scratch), out);
-            break;
+            pixel += step;
+            continue;
         }
         for (int32_t i = 0; i < pixels; ++i, pixel += step) {
             widened c = {columns + i, pixels};

@@ -2,16 +2,16 @@
  *
  * Four channels of a strip of input columns are first brought into a plane each, as pairs of int16:
  * SMLAD then takes two taps at once, and a channel's weights stay in registers for the strip. Padding
- * becomes ordinary values on the way. A plane is three words per two columns: rows 0 and 1 of the
- * first column, of the second, and row 2 of both.
+ * becomes ordinary values on the way. A plane has three words per two columns: rows 0 and 1 of the
+ * first column, of the second, and row 2 of both. Those of four channels stand together, so that
+ * strips may have any length.
  */
 #include "rnnc_conv.h"
 
 #if RNNC_USE_DSP
 
 #define LANES 4
-#define STRIP_COLUMNS 26 /* 24 output pixels, or 12 at stride 2; DEPTHWISE_STRIP in rnnc/ir/ops/conv.py */
-#define PLANE (3 * STRIP_COLUMNS / 2)
+#define PAIR 12 /* words from one pair of columns to the next; DEPTHWISE_PAIR in rnnc/ir/ops/conv.py */
 
 /* Where the planes of a strip come from: its rows at the strip's first channel and at column 0. */
 typedef struct {
@@ -37,19 +37,19 @@ typedef struct {
     "]\n"                                 \
     "pkhtb %[u], %[u], %[t], asr #16\n"   \
     "str %[u], [%[to], #" at              \
-    "+8*%c[plane]]\n"                     \
+    "+24]\n"                              \
     "pkhbt %[v], %[" first "], %[" second \
     "], lsl #16\n"                        \
     "str %[v], [%[to], #" at              \
-    "+4*%c[plane]]\n"                     \
+    "+12]\n"                              \
     "pkhtb %[u], %[" second "], %[" first \
     "], asr #16\n"                        \
-    "str %[u], [%[to], #" at "+12*%c[plane]]\n"
+    "str %[u], [%[to], #" at "+36]\n"
 
 /* `count` pairs of columns from three rows. The loads stand together, so that they pipeline. */
 static void store_columns(const int8_t *const rows[3], const int32_t steps[3], int32_t count, uint32_t *to) {
     const int8_t *r0 = rows[0], *r1 = rows[1], *r2 = rows[2];
-    const uint32_t *end = to + 3 * count;
+    const uint32_t *end = to + PAIR * count;
     uint32_t a, b, c, d, t, u, v;
     __asm__ volatile(
         "1:\n"
@@ -66,12 +66,12 @@ static void store_columns(const int8_t *const rows[3], const int32_t steps[3], i
         "add %[r1], %[r1], %[s1], lsl #1\n"
         "add %[r2], %[r2], %[s2], lsl #1\n"
         STORE_PAIRS("a", "b", "8")
-        "adds %[to], #12\n"
+        "adds %[to], #48\n"
         "cmp %[to], %[c]\n"
         "bne 1b\n"
         : [r0] "+r"(r0), [r1] "+r"(r1), [r2] "+r"(r2), [to] "+r"(to), [a] "=&r"(a), [b] "=&r"(b),
           [c] "=&r"(c), [d] "=&r"(d), [t] "=&r"(t), [u] "=&r"(u), [v] "=&r"(v)
-        : [s0] "r"(steps[0]), [s1] "r"(steps[1]), [s2] "r"(steps[2]), [end] "m"(end), [plane] "i"(PLANE)
+        : [s0] "r"(steps[0]), [s1] "r"(steps[1]), [s2] "r"(steps[2]), [end] "m"(end)
         : "cc", "memory");
 }
 
@@ -116,7 +116,7 @@ static void fill_planes(const source *s, int32_t column, int32_t count, uint32_t
         }
         count -= inside;
         column += 2 * inside;
-        to += 3 * inside;
+        to += PAIR * inside;
     }
 }
 
@@ -144,11 +144,11 @@ static inline channel_weights unpack(const int8_t *packed) {
 #define PIXEL_PAIR(p0, p1, p2, p3, q0, q1)          \
     "ldr %[acc], %[bias]\n"                         \
     "ldr %[" p3                                     \
-    "], [%[from], #16]\n"                           \
+    "], [%[from], #52]\n"                           \
     "ldr %[" q1                                     \
-    "], [%[from], #20]\n"                           \
+    "], [%[from], #56]\n"                           \
     "ldr %[" p2                                     \
-    "], [%[from], #12]!\n"                          \
+    "], [%[from], #48]!\n"                          \
     "smlad %[" p0 "], %[" p0                        \
     "], %[w0], %[acc]\n"                            \
     "smlad %[acc], %[" p1                           \
@@ -219,9 +219,9 @@ static inline __attribute__((always_inline)) void pixel_pairs(const uint32_t *fr
     "ldr %[acc], %[bias]\n"                \
     "ldr %[p1], [%[from], #4]\n"           \
     "ldr %[" q1                            \
-    "], [%[from], #20]\n"                  \
+    "], [%[from], #56]\n"                  \
     "ldr %[" p2                            \
-    "], [%[from], #12]!\n"                 \
+    "], [%[from], #48]!\n"                 \
     "smlad %[acc], %[" p0                  \
     "], %[w0], %[acc]\n"                   \
     "smlad %[acc], %[p1], %[w1], %[acc]\n" \
@@ -265,24 +265,24 @@ static inline __attribute__((always_inline)) void pixels_apart(const uint32_t *f
 /* The accumulator of one pixel, whose window begins at an even column of the plane. */
 static inline int32_t even_sum(const uint32_t *from, const channel_weights *w, int32_t acc) {
     acc = rnnc_dual_mac(rnnc_dual_mac(acc, from[0], w->w0), from[1], w->w1);
-    acc = rnnc_dual_mac(rnnc_dual_mac(acc, from[3], w->w2), from[2], w->w3);
-    return rnnc_mac_low(acc, from[5], w->w4);
+    acc = rnnc_dual_mac(rnnc_dual_mac(acc, from[PAIR], w->w2), from[2], w->w3);
+    return rnnc_mac_low(acc, from[PAIR + 2], w->w4);
 }
 
 static inline int32_t odd_sum(const uint32_t *from, const channel_weights *w, int32_t acc) {
-    acc = rnnc_dual_mac(rnnc_dual_mac(acc, from[1], w->w0), from[3], w->w1);
-    acc = rnnc_dual_mac(rnnc_mac_high(acc, from[2], w->w4), from[4], w->w2);
-    return rnnc_dual_mac(acc, from[5], w->w5);
+    acc = rnnc_dual_mac(rnnc_dual_mac(acc, from[1], w->w0), from[PAIR], w->w1);
+    acc = rnnc_dual_mac(rnnc_mac_high(acc, from[2], w->w4), from[PAIR + 1], w->w2);
+    return rnnc_dual_mac(acc, from[PAIR + 2], w->w5);
 }
 
 /* `count` pixels of each channel from the planes, by any requantisation. */
 static void any_strip(const rnnc_conv2d *p, const uint32_t *plane, int32_t channel, int32_t lanes,
                       int32_t count, int8_t *out) {
-    for (int32_t lane = 0; lane < lanes; ++lane, ++channel, plane += PLANE) {
+    for (int32_t lane = 0; lane < lanes; ++lane, ++channel, plane += 3) {
         channel_weights w = unpack(p->weights + 12 * channel);
         for (int32_t x = 0; x < count; ++x) {
             int32_t column = x * p->stride_w;
-            const uint32_t *from = plane + column / 2 * 3;
+            const uint32_t *from = plane + column / 2 * PAIR;
             int32_t acc =
                 column % 2 == 0 ? even_sum(from, &w, p->bias[channel]) : odd_sum(from, &w, p->bias[channel]);
             out[x * p->out_channels + lane] = rnnc_requantise(acc, channel, &p->requant);
@@ -298,8 +298,8 @@ static void plain_strip(const rnnc_conv2d *p, const uint32_t *plane, int32_t cha
     channel_run r = {.zero_point = p->requant.zero_point, .stride = p->out_channels};
     int32_t in_pairs = p->stride_w == 1 ? count / 2 : 0;
     int32_t done = p->stride_w == 1 ? count & ~1 : count;
-    const uint32_t *end = plane + 3 * (p->stride_w == 1 ? in_pairs : count);
-    for (const int8_t *last = out + lanes; out != last; ++out, plane += PLANE, end += PLANE) {
+    const uint32_t *end = plane + PAIR * (p->stride_w == 1 ? in_pairs : count);
+    for (const int8_t *last = out + lanes; out != last; ++out, plane += 3, end += 3) {
         channel_weights w = unpack(weights);
         weights += 12;
         r.bias = *bias++;
@@ -336,7 +336,7 @@ void rnnc_depthwise3x3_s8(const void *params, const rnnc_job *job) {
     uint32_t *planes = job->scratch;
     const uint32_t padding = (uint32_t)(uint8_t)p->in_zero_point * 0x01010101u;
     int plain = !RNNC_TFLITE && q->left_shift == 0 && q->low == INT8_MIN && q->high == INT8_MAX;
-    int32_t most = (STRIP_COLUMNS - 2) / p->stride_w;
+    int32_t most = p->pixels;
     for (int32_t channel = 0; channel < p->in_channels; channel += LANES) {
         source s = source_of(p, job, channel, (const int8_t *)&padding);
         for (int32_t x = 0; x < p->out_width; x += most) {
