@@ -35,10 +35,11 @@ COLUMN_PIXELS = 3
 """Output pixels whose columns stand side by side in a convolution's scratch, at most (runtime/c/src/dsp/conv.c)."""
 
 DEPTHWISE_STRIPS = {3: 24, 2: 8}
-"""By `Conv2D.pixels`: output pixels of a 3x3 depthwise convolution's strip at stride 1, half of them at stride 2."""
+"""By `Conv2D.pixels`: output pixels of a 3x3 depthwise convolution's strip."""
+STRIP_PAYS = 16
+"""Width from which on such strips are faster than pixel by pixel."""
 DEPTHWISE_PAIR = 48
-"""Bytes of scratch for two columns of such a strip (runtime/c/src/dsp/conv_depthwise3x3.c)."""
-DEPTHWISE3X3_ORDER = (0, 1, 3, 4, 2, 6, 5, 7, 8, 7, 6, 8)
+"""Bytes of scratch for two columns of such a strip (runtime/c/src/dsp/conv_depthwise_strip.c)."""
 
 
 def output_extent(extent: int, kernel: int, stride: int, dilation: int, before: int, after: int) -> int:
@@ -155,7 +156,7 @@ class Conv2D(LinearOp):
     """int8 convolution. weight int8 [O, KH, KW, I / group]; bias int32 [O] with the input zero point folded in.
 
     ``pixels``, 3 to 1, trades scratch for speed: output pixels whose columns stand side by side. A 3x3 depthwise
-    kernel has long or short strips of a row for 3 and 2, and nothing for 1.
+    kernel over wide rows has long or short strips of the row for 3 and 2, and none for 1.
     """
 
     weight: Int8Array
@@ -174,11 +175,14 @@ class Conv2D(LinearOp):
     def depthwise(self) -> bool:
         return bool(self.weight.shape[3] == 1 and len(self.bias) == self.group)
 
-    @property
-    def depthwise3x3(self) -> bool:
-        """Whether the kernel for the usual depthwise layers can run it."""
-        usual = self.weight.shape[1:3] == (3, 3) and self.dilations == (1, 1) and self.strides[1] in (1, 2)
-        return bool(self.depthwise and usual and self.pixels in DEPTHWISE_STRIPS)
+    def kind(self, output: TensorType) -> str:
+        """The kernel that runs it."""
+        if not self.depthwise:
+            return "pointwise" if self.pointwise else "conv2d"
+        if self.weight.shape[1:3] != (3, 3):
+            return "depthwise"
+        usual = self.dilations == (1, 1) and self.strides[1] == 1 and self.pixels in DEPTHWISE_STRIPS
+        return "depthwise_strip" if usual and output.width >= STRIP_PAYS else "depthwise3x3"
 
     @property
     def pointwise(self) -> bool:
@@ -201,10 +205,10 @@ class Conv2D(LinearOp):
         return output.elements * int(np.prod(self.weight.shape[1:]))
 
     def scratch_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
-        pixels = min(output.width, self.scratch_pixels)
+        pixels = min(output.width, self.scratch_pixels(output))
         if self.depthwise:
-            columns = (pixels - 1) * self.strides[1] + 3
-            return (columns + 1) // 2 * DEPTHWISE_PAIR if self.depthwise3x3 else 0
+            in_strip = (pixels + 3) // 2 * DEPTHWISE_PAIR
+            return {"depthwise": 0, "depthwise3x3": output.channels, "depthwise_strip": in_strip}[self.kind(output)]
         depth = int(np.prod(self.weight.shape[1:]))
         column = depth + -depth % 4
         ragged = bool(self.weight.shape[3] % 4)
@@ -213,10 +217,9 @@ class Conv2D(LinearOp):
         # Columns of int16, and one of bytes for taps that are not whole words.
         return 2 * pixels * column + ragged * column
 
-    @property
-    def scratch_pixels(self) -> int:
+    def scratch_pixels(self, output: TensorType) -> int:
         """Output pixels that the kernel has in its scratch at once, in a row that is wide enough."""
-        return DEPTHWISE_STRIPS[self.pixels] // self.strides[1] if self.depthwise3x3 else self.pixels
+        return DEPTHWISE_STRIPS[self.pixels] if self.kind(output) == "depthwise_strip" else self.pixels
 
     def leaner(self, inputs: Sequence[TensorType], output: TensorType) -> tuple[Conv2D, ...]:
         variants: list[Conv2D] = []
@@ -259,20 +262,15 @@ class Conv2D(LinearOp):
             "pad_left": self.pads[1],
             "groups": self.group,
             "in_zero_point": self.zero_point,
-            "pixels": self.scratch_pixels,
+            "pixels": self.scratch_pixels(output),
         }
-        kind = "pointwise" if self.pointwise else "conv2d"
-        if self.depthwise:
-            kind = "depthwise3x3" if self.depthwise3x3 else "depthwise"
-        return Kernel(f"rnnc_{kind}_s8", "rnnc_conv2d", members, "conv")
+        return Kernel(f"rnnc_{self.kind(output)}_s8", "rnnc_conv2d", members, "conv")
 
     def packed_weight(self) -> Int8Array:
         """Weights in the order in which the kernel reads them; rnnc_conv.h describes it."""
         out = self.weight.shape[0]
         if not self.depthwise:
             return pack_pairs(self.weight.reshape(out, -1), self.group)
-        if self.depthwise3x3:
-            return np.ascontiguousarray(self.weight.reshape(out, 9)[:, DEPTHWISE3X3_ORDER])
         taps = self.weight.reshape(out, -1).T
         padded = np.pad(taps, ((0, 0), (0, -out % 4)))
         return np.ascontiguousarray(padded.reshape(len(taps), -1, 4).swapaxes(0, 1))
