@@ -108,8 +108,7 @@ static inline __attribute__((always_inline)) void some_pixels(const channel_grou
     int32_t stride = p->out_channels;
     int32_t skipped = -g->words & (RNNC_TILE_BLOCK - 1);
     rnnc_tile t = {
-        .columns = columns - 2 * pixels * skipped,
-        .weights_back = 8 * skipped,
+        .columns = columns,
         .code_skipped = skipped * (pixels == 3 ? RNNC_STEP_3X2_CODE : RNNC_STEP_2X2_CODE),
         .end = columns + 2 * pixels * g->words,
         .weights = g->weights,
