@@ -15,7 +15,7 @@
  * RNNC_TILE_BLOCK; what the first block leaves out is skipped in its code. Bias and multiplier are
  * those of the next two channels, which go to `out` and `stride` bytes behind it. */
 typedef struct {
-    const uint32_t *columns, *end;
+    const void *columns, *end;
     const int8_t *weights;
     int32_t code_skipped;
     const void *entry; /* where the first block begins, set by the tile */
@@ -28,6 +28,7 @@ typedef struct {
 #define RNNC_TILE_BLOCK 8
 #define RNNC_STEP_3X2_CODE (24 * 4)
 #define RNNC_STEP_2X2_CODE (18 * 4)
+#define RNNC_STEP_1X2_CODE (13 * 4)
 
 /* Accumulators: the first channel of up to three pixels, then the second one. */
 typedef struct {
@@ -83,6 +84,22 @@ typedef struct {
     "smlad %[b1], %[x1], %[w1], %[b1]\n"    \
     "smlad %[b0], %[x0], %[w1], %[b0]\n"
 
+/* One pixel, from a column of bytes. */
+#define RNNC_STEP_1X2(also)                \
+    "ldr.w %[w1], [%[weights], #4]\n"      \
+    "ldr.w %[w0], [%[weights]], #8\n"      \
+    "ldr.w %[x0], [%[columns]], #4\n" also \
+    "sxtb16 %[x1], %[x0], ror #8\n"        \
+    "sxtb16 %[x0], %[x0]\n"                \
+    "sxtb16 %[x2], %[w0], ror #8\n"        \
+    "sxtb16 %[w0], %[w0]\n"                \
+    "smlad %[a0], %[x1], %[x2], %[a0]\n"   \
+    "smlad %[a0], %[x0], %[w0], %[a0]\n"   \
+    "sxtb16 %[x2], %[w1], ror #8\n"        \
+    "sxtb16 %[w1], %[w1]\n"                \
+    "smlad %[b0], %[x1], %[x2], %[b0]\n"   \
+    "smlad %[b0], %[x0], %[w1], %[b0]\n"
+
 #define RNNC_TILE_START            \
     "adr.w %[v], 1f\n"             \
     "ldr %[w0], %[code_skipped]\n" \
@@ -94,9 +111,12 @@ typedef struct {
     "ldr %[v], %[entry]\n"         \
     "ldr %[b0], [%[x0], #4]\n"     \
     "ldr %[a0], [%[x0]], #8\n"     \
-    "str %[x0], %[bias]\n"         \
-    "mov %[a1], %[a0]\n"           \
-    "mov %[b1], %[b0]\n"
+    "str %[x0], %[bias]\n"
+
+#define RNNC_TILE_COPY(pixel) \
+    "mov %[a" pixel           \
+    "], %[a0]\n"              \
+    "mov %[b" pixel "], %[b0]\n"
 
 /* All blocks, and the loads of what requantisation needs. */
 #define RNNC_TILE_LOOP(step) \
@@ -160,9 +180,7 @@ static inline __attribute__((always_inline)) rnnc_six rnnc_tile_3x2(rnnc_tile *t
     uint32_t x0, x1, x2, v, w0, w1;
     rnnc_six acc;
     __asm__ volatile(
-        RNNC_TILE_START
-        "mov %[a2], %[a0]\n"
-        "mov %[b2], %[b0]\n"
+        RNNC_TILE_START RNNC_TILE_COPY("1") RNNC_TILE_COPY("2")
         RNNC_TILE_LOOP(RNNC_STEP_3X2)
         "add %[x0], %[x1], %[x2]\n"
         "add %[x2], %[x0], %[x2]\n"
@@ -185,11 +203,27 @@ static inline __attribute__((always_inline)) rnnc_six rnnc_tile_2x2(rnnc_tile *t
     uint32_t x0, x1, x2, v, w0, w1;
     rnnc_six acc = {0, 0, 0, 0, 0, 0};
     __asm__ volatile(
-        RNNC_TILE_START RNNC_TILE_LOOP(RNNC_STEP_2X2) "add %[x0], %[x1], %[x2]\n" RNNC_TILE_PIXEL(
-            "a0", "b0", "x1") RNNC_TILE_PIXEL("a1", "b1", "x0") RNNC_TILE_NEXT
+        RNNC_TILE_START RNNC_TILE_COPY("1")
+            RNNC_TILE_LOOP(RNNC_STEP_2X2) "add %[x0], %[x1], %[x2]\n" RNNC_TILE_PIXEL("a0", "b0", "x1")
+                RNNC_TILE_PIXEL("a1", "b1", "x0") RNNC_TILE_NEXT
         : [columns] "=&r"(columns), [weights] "+&r"(weights), [a0] "=&r"(acc.a0), [a1] "=&r"(acc.a1),
           [b0] "=&r"(acc.b0), [b1] "=&r"(acc.b1), [x0] "=&r"(x0), [x1] "=&r"(x1), [x2] "=&r"(x2),
           [v] "=&r"(v), [w0] "=&r"(w0), [w1] "=&r"(w1), RNNC_TILE_MEMORY(*t));
+    t->weights = weights;
+    return acc;
+}
+
+/* The same for one pixel, whose column is bytes: a0 and b0. */
+static inline __attribute__((always_inline)) rnnc_six rnnc_tile_1x2(rnnc_tile *t) {
+    const int8_t *columns;
+    const int8_t *weights = t->weights;
+    uint32_t x0, x1, x2, v, w0, w1;
+    rnnc_six acc = {0, 0, 0, 0, 0, 0};
+    __asm__ volatile(
+        RNNC_TILE_START RNNC_TILE_LOOP(RNNC_STEP_1X2) RNNC_TILE_PIXEL("a0", "b0", "x1") RNNC_TILE_NEXT
+        : [columns] "=&r"(columns), [weights] "+&r"(weights), [a0] "=&r"(acc.a0), [b0] "=&r"(acc.b0),
+          [x0] "=&r"(x0), [x1] "=&r"(x1), [x2] "=&r"(x2), [v] "=&r"(v), [w0] "=&r"(w0), [w1] "=&r"(w1),
+          RNNC_TILE_MEMORY(*t));
     t->weights = weights;
     return acc;
 }
