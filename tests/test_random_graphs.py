@@ -279,7 +279,9 @@ def test_emulated_cortex_m4_gives_the_same_bytes(arithmetic: Arithmetic, tmp_pat
         inputs = device_inputs(graph, number)
         folder = tmp_path / str(number)
         folder.mkdir()
-        outputs = execute(bundle_of(graph, mode, ways(graph)[-1 - number % len(ways(graph))], folder), inputs, "qemu").outputs
+        outputs = execute(
+            bundle_of(graph, mode, ways(graph)[-1 - number % len(ways(graph))], folder), inputs, "qemu"
+        ).outputs
         for run in range(2):
             expected = interpreted(graph, {name: array[run] for name, array in inputs.items()})
             assert_equal(expected, {name: array[run] for name, array in outputs.items()}, onnx.printer.to_text(source))

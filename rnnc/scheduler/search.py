@@ -28,7 +28,8 @@ STEPS = 12
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A configuration: ``graph`` is what remains to be scheduled, ``peak`` the bytes that it needs about, ``extra_macs`` what it computes beyond the graph it was made from."""
+    """A configuration: ``graph`` is what remains to be scheduled, ``peak`` the bytes that it needs about,
+    ``extra_macs`` what it computes beyond the graph it was made from."""
 
     graph: Graph
     choice: Choice

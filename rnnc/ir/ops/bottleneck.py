@@ -21,8 +21,8 @@ from rnnc.ir.types import Quant, TensorType
 ALIGN = 8
 """Parts of the scratch start at multiples of this (RNNC_ALIGN)."""
 
-CHUNKS = (16, 8)
-"""Wide channels made at a time: more are faster, fewer need less scratch."""
+LEVELS = ((16, 3), (8, 3), (4, 1))
+"""Wide channels made at a time, and `Conv2D.pixels` of both convolutions: from the fastest to the least scratch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +51,13 @@ class Bottleneck(IntOp):
         plain = first.pointwise and first.strides == (1, 1) and then.depthwise and then.dilations[0] == 1
         if not plain:
             return ()
-        wide = between.channels
-        chunks = [chunk for chunk in CHUNKS if chunk < wide] or [wide + -wide % 4]
+        levels = [
+            cls(replace(first, pixels=pixels), replace(then, pixels=pixels), chunk)
+            for chunk, pixels in LEVELS
+            if chunk <= between.channels
+        ]
         overlaps = then.weight.shape[1] > then.strides[0]
-        kept = [cls(first, then, chunk, keep=True) for chunk in chunks if overlaps]
-        return (*kept, *(cls(first, then, chunk) for chunk in chunks))
+        return (*(replace(op, keep=True) for op in levels if overlaps), *levels)
 
     @property
     def rows(self) -> int:
@@ -139,7 +141,7 @@ class Bottleneck(IntOp):
             "keep": int(self.keep),
             "warm_up": self.warm_up,
         }
-        kind = "bottleneck3x3" if self.depthwise.depthwise3x3 else "bottleneck"
+        kind = self.depthwise.kind(output).replace("depthwise", "bottleneck")
         return Kernel(f"rnnc_{kind}_s8", "rnnc_bottleneck", members, "bottleneck", ("conv",))
 
     @classmethod
@@ -150,7 +152,8 @@ class Bottleneck(IntOp):
                 x = TensorType(shape, "int8", Quant(0.05, expand.zero_point))
                 for chunk in sorted({4, 8, wide + -wide % 4}):
                     for keep in (False, True):
-                        op = cls(expand, depthwise, chunk, keep)
+                        pixels = 1 if chunk == 4 else 3
+                        op = cls(replace(expand, pixels=pixels), replace(depthwise, pixels=pixels), chunk, keep)
                         if keep and kernel[0] <= strides[0]:
                             continue
                         y = op.infer([x]).with_quant(Quant(0.1, depthwise.requant.zero_point))
@@ -168,6 +171,7 @@ CASES: tuple[tuple[tuple[int, int, int], int, Pair, Pair, Pads], ...] = (
     ((13, 4, 3), 7, (7, 7), (2, 2), (3, 3, 3, 3)),
     ((5, 3, 4), 8, (1, 3), (1, 1), (0, 1, 0, 1)),
     ((1, 1, 1), 3, (3, 3), (1, 1), (1, 1, 1, 1)),
+    ((4, 27, 4), 9, (3, 3), (1, 1), (1, 1, 1, 1)),
 )
 
 

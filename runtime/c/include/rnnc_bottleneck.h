@@ -19,9 +19,9 @@ typedef struct {
     int32_t warm_up; /* jobs before the one that makes the first output row */
 } rnnc_bottleneck;
 
-/* Scratch and state: see Bottleneck. The first takes any depthwise convolution, the second those of
- * rnnc_depthwise3x3_s8. */
+/* By the depthwise kernel that they call. Scratch and state: see Bottleneck. */
 rnnc_kernel rnnc_bottleneck_s8;
 rnnc_kernel rnnc_bottleneck3x3_s8;
+rnnc_kernel rnnc_bottleneck_strip_s8;
 
 #endif

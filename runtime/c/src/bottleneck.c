@@ -91,11 +91,12 @@ static void spread(const int8_t *line, int32_t width, int32_t channels, int8_t *
     }
 }
 
-/* `usual`, a literal, is true for what rnnc_depthwise3x3_s8 takes, whose channels have 12 bytes of weights.
- */
-static inline void run(const rnnc_bottleneck *p, const rnnc_job *job, int usual) {
-    int32_t taps = usual ? 12 : p->depthwise.kernel_h * p->depthwise.kernel_w;
+typedef enum { ANY_TAPS, TAPS_3X3, TAPS_3X3_IN_STRIPS } depthwise_kind;
+
+/* Calls that the linker can see, and no pointer to the kernel, keep the other kernels out of the program. */
+static inline void run(const rnnc_bottleneck *p, const rnnc_job *job, depthwise_kind kind) {
     rnnc_bottleneck_job b = begin(p, job);
+    int32_t taps = p->depthwise.kernel_h * p->depthwise.kernel_w;
     int32_t all = p->expand.out_channels;
     for (int32_t chunk = 0; chunk < b.chunks; ++chunk) {
         const void *rows[RNNC_MAX_ROWS];
@@ -109,8 +110,10 @@ static inline void run(const rnnc_bottleneck *p, const rnnc_job *job, int usual)
         part.in_channels = part.groups = channels;
         int8_t *out = channels == all ? job->out : b.line;
         rnnc_job inner = {.rows = rows, .out = out, .scratch = b.scratch};
-        if (usual) {
+        if (kind == TAPS_3X3) {
             rnnc_depthwise3x3_s8(&part, &inner);
+        } else if (kind == TAPS_3X3_IN_STRIPS) {
+            rnnc_depthwise_strip_s8(&part, &inner);
         } else {
             rnnc_depthwise_s8(&part, &inner);
         }
@@ -121,9 +124,13 @@ static inline void run(const rnnc_bottleneck *p, const rnnc_job *job, int usual)
 }
 
 void rnnc_bottleneck_s8(const void *params, const rnnc_job *job) {
-    run(params, job, 0);
+    run(params, job, ANY_TAPS);
 }
 
 void rnnc_bottleneck3x3_s8(const void *params, const rnnc_job *job) {
-    run(params, job, 1);
+    run(params, job, TAPS_3X3);
+}
+
+void rnnc_bottleneck_strip_s8(const void *params, const rnnc_job *job) {
+    run(params, job, TAPS_3X3_IN_STRIPS);
 }
