@@ -77,6 +77,12 @@ class CStage:
 
 
 @dataclass(frozen=True, slots=True)
+class CSink:
+    op: int
+    lead: int
+
+
+@dataclass(frozen=True, slots=True)
 class CPort:
     """An input or output: ``argument`` is its C name, ``macro`` the stem of its constants."""
 
@@ -109,7 +115,7 @@ class CProgram:
     windows: tuple[CWindow, ...]
     ops: tuple[COp, ...]
     stages: tuple[CStage, ...]
-    sinks: tuple[int, ...]
+    sinks: tuple[CSink, ...]
     inputs: tuple[CPort, ...]
     outputs: tuple[CPort, ...]
     bank_sizes: tuple[int, ...]

@@ -98,6 +98,11 @@ class RnnPoolInt(IntOp):
     def state_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
         return self.geometry(inputs[0], output).state_bytes() if self._keeps(output) else 0
 
+    def partial_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
+        """RNN1's states down the columns, in Q15; the row summaries come on top."""
+        geometry = self.geometry(inputs[0], output)
+        return 2 * geometry.span(output.width) * geometry.sizes.h1
+
     def _keeps(self, output: TensorType) -> bool:
         return bool(self.share_rows) and output.height > 1
 

@@ -32,10 +32,10 @@
 /* One row of work, as a kernel sees it. */
 typedef struct {
     const void *const *rows; /* of each input window, window after window; NULL is a row of padding */
-    void *out;     /* the output row; for an accumulating operator the row that its last job writes */
+    void *out;     /* the output row; not to be written by the first jobs - height jobs of an operator */
     void *scratch; /* RNNC_ALIGN-aligned, contents undefined on entry */
     void *state;   /* kept from the first job of a run to its last */
-    int32_t job;   /* 0 .. jobs-1; equals the output row unless the operator accumulates */
+    int32_t job;   /* 0 .. jobs-1; the output row, or that plus the jobs that only take in rows */
     int32_t first; /* nonzero on the first job of a run: state must be initialised */
 } rnnc_job;
 
@@ -71,7 +71,7 @@ typedef struct {
     uint16_t first_window;
     uint16_t windows;
     uint16_t output; /* tensor */
-    uint16_t jobs;   /* rows of work; equals the height of the output unless the operator accumulates */
+    uint16_t jobs;   /* at least the height of the output; the first jobs - height only take in rows */
 } rnnc_op;
 
 /* A piece of the graph that runs row by row: ops first_op .. first_op + ops - 1, of which the sinks
@@ -81,8 +81,13 @@ typedef struct {
     uint16_t ops;
     uint16_t first_sink;
     uint16_t sinks;
-    uint16_t ticks; /* tick t pulls sink s up to row ceil((t + 1) * jobs(s) / ticks) */
+    uint16_t ticks; /* tick t pulls sink s up to job ceil((t + 1) * jobs(s) / ticks) + lead(s) */
 } rnnc_stage;
+
+typedef struct {
+    uint16_t op;
+    uint16_t lead; /* jobs that it is ahead of its share of the ticks */
+} rnnc_sink;
 
 typedef struct {
     const char *name;
@@ -102,7 +107,7 @@ typedef struct {
     const rnnc_window *windows;
     const rnnc_op *ops;
     const rnnc_stage *stages;
-    const uint16_t *sinks;
+    const rnnc_sink *sinks;
     const rnnc_port *inputs;
     const rnnc_port *outputs;
     const uint32_t *bank_size;

@@ -15,12 +15,8 @@ static uint16_t rows_present(const rnnc_engine *e, uint16_t tensor) {
     if (t->producer == RNNC_NONE) {
         return e->given[tensor]; /* graph inputs are the first tensors */
     }
-    uint16_t done = e->done[t->producer];
-    uint16_t jobs = e->model->ops[t->producer].jobs;
-    if (jobs == t->height) {
-        return done;
-    }
-    return done == jobs ? t->height : 0; /* an accumulating operator delivers with its last job */
+    int32_t made = (int32_t)e->done[t->producer] - e->model->ops[t->producer].jobs + t->height;
+    return made > 0 ? (uint16_t)made : 0;
 }
 
 /* The first input tensor that lacks rows for the next job of `op`, or RNNC_NONE. */
@@ -68,20 +64,20 @@ static void deliver_row(const rnnc_engine *e, uint16_t tensor, unsigned row, con
     }
 }
 
-/* Shows the rows that an operator's last job made: to the caller if outputs are streamed, and to a trace. */
-static void show_rows(const rnnc_engine *e, uint16_t index) {
+/* Shows the row that an operator's last job made: to the caller if outputs are streamed, and to a trace. */
+static void show_row(const rnnc_engine *e, uint16_t index) {
     const rnnc_op *op = &e->model->ops[index];
     const rnnc_tensor *t = &e->model->tensors[op->output];
-    uint32_t end = rows_present(e, op->output);
-    uint32_t row = op->jobs != t->height || end == 0 ? 0u : end - 1u;
-    for (; row < end; ++row) {
-        const void *data = row_address(e, op->output, row);
+    int32_t row = (int32_t)e->done[index] - 1 - op->jobs + t->height;
+    if (row < 0) {
+        return;
+    }
+    const void *data = row_address(e, op->output, (uint32_t)row);
 #ifdef RNNC_HOOKS
-        rnnc_trace_row(index, row, data, t->row_bytes);
+    rnnc_trace_row(index, (uint32_t)row, data, t->row_bytes);
 #endif
-        if (e->model->stream_output) {
-            deliver_row(e, op->output, row, data, t->row_bytes);
-        }
+    if (e->model->stream_output) {
+        deliver_row(e, op->output, (uint32_t)row, data, t->row_bytes);
     }
 }
 
@@ -89,10 +85,10 @@ static void run_job(rnnc_engine *e, uint16_t index) {
     const rnnc_op *op = &e->model->ops[index];
     const void *rows[RNNC_MAX_ROWS];
     int32_t number = e->done[index];
-    int accumulates = op->jobs != e->model->tensors[op->output].height;
+    int32_t row = number - op->jobs + e->model->tensors[op->output].height;
     gather_rows(e, op, number, rows);
     rnnc_job job = {.rows = rows,
-                    .out = row_address(e, op->output, accumulates ? 0u : (uint32_t)number),
+                    .out = row_address(e, op->output, row > 0 ? (uint32_t)row : 0u),
                     .scratch = e->bank[op->scratch_bank] + op->scratch,
                     .state = e->bank[op->state_bank] + op->state,
                     .job = number,
@@ -111,11 +107,11 @@ static uint16_t next_sink(rnnc_engine *e) {
         const rnnc_stage *stage = &e->model->stages[e->stage];
         while (e->tick < stage->ticks) {
             while (e->sink < stage->sinks) {
-                uint16_t op = e->model->sinks[stage->first_sink + e->sink];
-                uint32_t jobs = e->model->ops[op].jobs;
-                uint32_t target = ((e->tick + 1u) * jobs + stage->ticks - 1u) / stage->ticks;
-                if (e->done[op] < target) {
-                    return op;
+                const rnnc_sink *sink = &e->model->sinks[stage->first_sink + e->sink];
+                uint32_t jobs = e->model->ops[sink->op].jobs;
+                uint32_t target = ((e->tick + 1u) * jobs + stage->ticks - 1u) / stage->ticks + sink->lead;
+                if (e->done[sink->op] < (target < jobs ? target : jobs)) {
+                    return sink->op;
                 }
                 ++e->sink;
             }
@@ -190,7 +186,7 @@ int rnnc_engine_step(rnnc_engine *e, unsigned budget) {
     for (; status == RNNC_BUSY && budget != 0; --budget) {
         uint16_t index = e->path[--e->depth];
         run_job(e, index);
-        show_rows(e, index); /* now: the next job may reuse the place of a streamed row */
+        show_row(e, index); /* now: the next job may reuse the place of a streamed row */
         status = find_job(e);
     }
     return status;
