@@ -102,14 +102,11 @@ def shown(network: Network) -> list[int]:
     return [*outputs, outputs[0]]
 
 
-def delivered(network: Network, plan: Plan, value: int, rows: range) -> list[str]:
+def delivered(network: Network, plan: Plan, value: int, line: int) -> list[str]:
     place = plan.place_of(network.values[value].name)
-    return [
-        f"row {port} {line} {place.offset + line % place.rows * place.row_bytes} {place.row_bytes}"
-        for line in rows
-        for port, tensor in enumerate(shown(network))
-        if tensor == value
-    ]
+    address = place.offset + line % place.rows * place.row_bytes
+    ports = [port for port, tensor in enumerate(shown(network)) if tensor == value]
+    return [f"row {port} {line} {address} {place.row_bytes}" for port in ports]
 
 
 def expected(network: Network, plan: Plan) -> list[str]:
@@ -129,9 +126,8 @@ def expected(network: Network, plan: Plan) -> list[str]:
                 inside = 0 <= line < value.type.height
                 addresses.append(place.offset + line % place.rows * place.row_bytes if inside else -1)
         lines.append(" ".join(str(part) for part in ("job", index, job, *addresses)))
-        made = range(job, job + 1) if not task.accumulates else range(task.height if job == task.jobs - 1 else 0)
-        if plan.output_mode == "stream":
-            lines += delivered(network, plan, task.output, made)
+        if plan.output_mode == "stream" and job >= task.warm_up:
+            lines += delivered(network, plan, task.output, job - task.warm_up)
     return lines
 
 
