@@ -81,11 +81,10 @@ def report(console: Console, data: Report) -> None:
 
 
 def _bounds(console: Console, data: Report) -> None:
-    """What was reached against what no schedule can do without."""
-    bound, reached = data["lower_bound"], data["ram"]["arena"]
-    gap = f", {bound['gap']:.2f} times the bound" if bound["gap"] is not None else ""
-    console.print(f"  reached {reached:,} bytes of arena{gap}", highlight=False)
-    console.print(f"  bound  {bound['bytes']:,} bytes: {bound['of']}", highlight=False)
+    """What no schedule can do without, against what was reached."""
+    bound = data["lower_bound"]
+    reached = f"; the arena's {data['ram']['arena']:,} are {bound['gap']:.2f} times that" if bound["gap"] else ""
+    console.print(f"  bound  {bound['bytes']:,} bytes, {bound['of']}{reached}", highlight=False)
     cut, sums = bound["row_cut"], bound["partial_sums"]
     if cut is not None:
         held = [f"{part['rows']} of {_short(part['value'], 40)}" for part in cut["through"][:PEAK_BUFFERS]]

@@ -151,7 +151,7 @@ class RowGraph:
             kept = kept[known[kept]]
             crossed = np.union1d(crossed, kept)
             ends.append(kept)
-        first = np.arange(min(after_rows, int(self.start[1])))
+        first = crossed[crossed < self.start[1]]
         tails = [source + count, crossed, unknown, np.full(len(first), origin), *(end + count for end in ends)]
         heads = [target, crossed + count, unknown + count, first, *(np.full(len(end), sink) for end in ends)]
         capacities = [np.full(len(tail), ENDLESS) for tail in tails]
