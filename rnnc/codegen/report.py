@@ -104,14 +104,8 @@ def bound_report(bounds: Bounds, arena: int) -> dict[str, Any]:
         "frames": {"bytes": bounds.frames, "of": FRAMES},
         "row_cut": _cut(cut, CARRIED),
         "partial_sums": _cut(bounds.partial_sums, f"{CARRIED} or partial sums of any operator"),
-        "one_job": {
-            "bytes": bounds.one_job.bytes,
-            "of": f"input and output rows of one job of '{bounds.one_job.node}'",
-        },
-        "layerwise": {
-            "bytes": bounds.layerwise.bytes,
-            "of": f"no bound: whole tensors side by side, layer by layer, most at '{bounds.layerwise.node}'",
-        },
+        "one_job": {**asdict(bounds.one_job), "of": "input rows and output row of a single job"},
+        "layerwise": {**asdict(bounds.layerwise), "of": "no bound: whole tensors side by side, layer by layer"},
     }
 
 

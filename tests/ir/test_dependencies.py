@@ -60,6 +60,6 @@ def test_partial_sums_have_a_size(op: type[IntOp]) -> None:
     """Nothing that lacks input is free, and no operator forgets the state that it accumulates in."""
     for sample in islice(op.samples(np.random.default_rng(1)), SAMPLES):
         partial = sample.op.partial_bytes(sample.inputs, sample.output)
-        assert 0 < partial
+        assert partial > 0
         if sample.op.jobs(sample.inputs, sample.output) != sample.output.height:
             assert partial == sample.op.state_bytes(sample.inputs, sample.output)
