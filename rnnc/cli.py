@@ -92,6 +92,13 @@ def cli() -> None:
     help="Whole input in RAM, or pushed row by row.",
 )
 @click.option(
+    "--output-mode",
+    type=click.Choice(["buffer", "stream"]),
+    default="buffer",
+    show_default=True,
+    help="Outputs held in RAM, or given away row by row.",
+)
+@click.option(
     "--arithmetic",
     type=click.Choice(["fast", "tflite"]),
     default="fast",

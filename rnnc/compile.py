@@ -25,7 +25,7 @@ from rnnc.ir.ops import FLOAT_OPS
 from rnnc.ir.text import print_graph
 from rnnc.passes import FLOAT_PASSES, PASS_NAMES, integer_passes, needs_ranges, run_passes
 from rnnc.scheduler.auto import Mode, schedule
-from rnnc.scheduler.plan import InputMode, Plan
+from rnnc.scheduler.plan import InputMode, OutputMode, Plan
 from rnnc.target import Target, load_target
 from rnnc.toolchain.cc import ARM_GCC, measure_model
 from rnnc.toolchain.cmsis import locate
@@ -55,6 +55,7 @@ class Options:
     flash: int | None = None
     schedule: Mode = "auto"
     input_mode: InputMode = "buffer"
+    output_mode: OutputMode = "buffer"
     arithmetic: Arithmetic = "fast"
     dump_after: str | None = None
 
@@ -115,7 +116,15 @@ def _generate(
 ) -> _Generated:
     """Schedule and print C, with ``reserved`` bytes of the first bank kept free of the arena."""
     progress("scheduling", 0, 1)
-    plan = schedule(graph, target, options.schedule, options.input_mode, ram=options.ram, reserved=reserved)
+    plan = schedule(
+        graph,
+        target,
+        options.schedule,
+        options.input_mode,
+        options.output_mode,
+        ram=options.ram,
+        reserved=reserved,
+    )
     progress("writing C", 0, 1)
     program = lower(graph, plan, name)
     sources = {**render(program), **runtime_files(program)}

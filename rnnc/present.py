@@ -37,7 +37,7 @@ def _headline(console: Console, report: Report) -> None:
     stack = "unknown" if ram["stack"] is None else f"{ram['stack']:,}"
     console.print(
         f"{report['model']}: {report['schedule']} schedule, {report['arithmetic']} arithmetic, "
-        f"input mode {report['input_mode']}, for {report['target']}",
+        f"input mode {report['input_mode']}, output mode {report['output_mode']}, for {report['target']}",
         style="bold",
         highlight=False,
         markup=False,

@@ -18,6 +18,8 @@ from rnnc.target import Bank
 
 POINTER, ENGINE_POINTERS, ENGINE_COUNTERS = 4, 6, 4
 """rnnc_engine on a 32-bit core: model, two banks, done, given, path; depth, stage, tick, sink."""
+ROW_ENGINE_POINTERS = 3
+"""What rnnc_row_engine adds: sink, context, copies."""
 
 CARRIED = "whole rows and sums of accumulating operators that any one-pass schedule carries"
 FRAMES = "whole inputs at the start or whole outputs at the end"
@@ -36,7 +38,8 @@ class Measured:
 
 def static_bytes(program: CProgram) -> int:
     """sizeof(NAME_t) on a 32-bit core."""
-    size = POINTER * ENGINE_POINTERS + 2 * ENGINE_COUNTERS + 2 * program.counters
+    pointers = ENGINE_POINTERS + (ROW_ENGINE_POINTERS if program.stream_output else 0)
+    size = POINTER * pointers + 2 * ENGINE_COUNTERS + 2 * program.counters
     return (size + POINTER - 1) // POINTER * POINTER
 
 

@@ -86,13 +86,15 @@ Field = int | Table | str | None
 class Kernel:
     """The call that runs a node: C function, its parameter struct type and members in order of declaration.
 
-    ``source`` is the runtime file (stem) that defines it; members with a dot name a nested struct's member.
+    ``source`` is the runtime file (stem) that defines it, ``uses`` are others that it calls; members with a dot
+    name a nested struct's member.
     """
 
     function: str
     struct: str
     members: Mapping[str, Field]
     source: str
+    uses: tuple[str, ...] = ()
 
 
 class Op(ABC):
@@ -160,7 +162,8 @@ class IntOp(Op):
         """Rows needed of each input."""
 
     def jobs(self, inputs: Sequence[TensorType], output: TensorType) -> int:
-        """Units of work; more than output rows for an operator that accumulates over its input rows."""
+        """Units of work: as many as output rows, or more for an operator whose first jobs only take in rows. Each of
+        the last ones then makes a row."""
         return output.height
 
     @abstractmethod
@@ -168,7 +171,8 @@ class IntOp(Op):
         """Output rows [n, width, channels] from the rows that ``output_windows`` names for each."""
 
     def output_windows(self, inputs: Sequence[TensorType]) -> tuple[Window, ...]:
-        """Rows on which output row y depends; differs from `windows` where the operator accumulates."""
+        """Rows on which output row y depends; differs from `windows` where the operator remembers
+        what earlier jobs read."""
         return self.windows(inputs)
 
     def dependencies(self, inputs: Sequence[TensorType], output: TensorType) -> Iterator[Dependency]:
@@ -204,11 +208,13 @@ class IntOp(Op):
         """The same operator with less scratch or state and more cycles, the fastest first."""
         return ()
 
-    def fused(
-        self, producer: IntOp, inputs: Sequence[TensorType], between: TensorType, output: TensorType
+    @classmethod
+    def fusions(
+        cls, first: IntOp, then: IntOp, inputs: Sequence[TensorType], between: TensorType, output: TensorType
     ) -> tuple[IntOp, ...]:
-        """Operators that make ``output`` straight from the ``inputs`` of ``producer``, whose result (``between``)
-        only this operator reads; the fewest MACs first."""
+        """Operators of this class that do the work of ``first``, whose result (``between``) nothing but ``then``
+        reads, and of ``then``: straight from the ``inputs`` of the one to the ``output`` of the other. The fastest
+        come first."""
         return ()
 
     def weight_bytes(self) -> int:

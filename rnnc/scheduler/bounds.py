@@ -109,7 +109,7 @@ def _job_bytes(network: Network, task: Task) -> int:
         present[value] = np.maximum(present[value], inside) if value in present else inside
     rows = sum((count * network.values[value].type.row_bytes for value, count in present.items()), 0 * jobs)
     read, output = int(rows.max(initial=0)), task.node.output.type
-    if task.accumulates:
+    if task.warm_up:
         return read + max(output.bytes, task.op.state_bytes(task.node.input_types, output))
     return max(read, output.row_bytes) if task.op.in_place else read + output.row_bytes
 
@@ -144,7 +144,7 @@ def grown_bytes(network: Network, task: int) -> int:
     For a layer of one input that nothing else reads, with its windows in order.
     """
     layer = network.tasks[task]
-    if len(layer.windows) != 1 or layer.accumulates:
+    if len(layer.windows) != 1 or layer.warm_up:
         raise ValueError(f"'{layer.node.name}' is not a layer of one input, made row by row")
     window, kind, output = layer.windows[0], network.values[layer.inputs[0]].type, layer.node.output.type
     jobs = np.arange(layer.jobs)

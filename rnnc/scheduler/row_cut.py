@@ -194,4 +194,4 @@ def _partial_bytes(task: Task, partial_sums: bool) -> int:
     types, output = task.node.input_types, task.node.output.type
     if partial_sums:
         return task.op.partial_bytes(types, output)
-    return task.op.state_bytes(types, output) if task.accumulates else ENDLESS
+    return task.op.state_bytes(types, output) if task.warm_up else ENDLESS
