@@ -44,6 +44,7 @@ def static_bytes(program: CProgram) -> int:
 
 
 def build_report(
+    given: Graph,
     graph: Graph,
     plan: Plan,
     program: CProgram,
@@ -52,7 +53,10 @@ def build_report(
     notes: Sequence[Mapping[str, str]],
     target: str,
 ) -> dict[str, Any]:
-    """The report as JSON data; stack, code and tables are None where no Arm compiler could measure them."""
+    """The report as JSON data; stack, code and tables are None where no Arm compiler could measure them.
+
+    ``given`` is the graph before the scheduler chose operators: bounds are about any choice, so about that one.
+    """
     static = static_bytes(program)
     weights = sum(array.bytes for array in program.arrays)
     modes = Options(plan.input_mode, plan.output_mode)
@@ -81,7 +85,7 @@ def build_report(
             "tables": measured.constants - weights if measured else None,
         },
         "macs": {"nominal": graph.nominal_macs, "executed": plan.executed_macs},
-        "lower_bound": bound_report(memory_bounds(Network(graph), modes), plan.arena),
+        "lower_bound": bound_report(memory_bounds(Network(given), modes), plan.arena),
         "stages": [asdict(stage) for stage in plan.stages],
         "buffers": [_buffer(buffer) for buffer in plan.buffers],
         "peak": {"step": plan.peak_step, "live_bytes": plan.live_peak, "buffers": list(plan.peak_buffers)},

@@ -21,6 +21,9 @@ from rnnc.ir.types import Quant, TensorType
 ALIGN = 8
 """Parts of the scratch start at multiples of this (RNNC_ALIGN)."""
 
+MOST_ROWS = 8
+"""RNNC_BOTTLENECK_ROWS."""
+
 LEVELS = ((16, 3), (8, 3), (4, 1))
 """Wide channels made at a time, and `Conv2D.pixels` of both convolutions: from the fastest to the least scratch."""
 
@@ -49,7 +52,7 @@ class Bottleneck(IntOp):
         if not isinstance(first, Conv2D) or not isinstance(then, Conv2D):
             return ()
         plain = first.pointwise and first.strides == (1, 1) and then.depthwise and then.dilations[0] == 1
-        if not plain:
+        if not plain or then.weight.shape[1] > MOST_ROWS:
             return ()
         levels = [
             cls(replace(first, pixels=pixels), replace(then, pixels=pixels), chunk)

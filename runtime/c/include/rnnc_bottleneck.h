@@ -9,6 +9,8 @@
 
 #include "rnnc_conv.h"
 
+#define RNNC_BOTTLENECK_ROWS 8 /* the highest depthwise kernel; the pointers are on the stack */
+
 typedef struct {
     rnnc_conv2d expand;    /* 1x1 at stride 1 */
     rnnc_conv2d depthwise; /* its kernel_w, stride_w and pad_left, and kernel_h rows, not dilated */

@@ -99,7 +99,7 @@ static inline void run(const rnnc_bottleneck *p, const rnnc_job *job, depthwise_
     int32_t taps = p->depthwise.kernel_h * p->depthwise.kernel_w;
     int32_t all = p->expand.out_channels;
     for (int32_t chunk = 0; chunk < b.chunks; ++chunk) {
-        const void *rows[RNNC_MAX_ROWS];
+        const void *rows[RNNC_BOTTLENECK_ROWS];
         int32_t first = chunk * p->chunk;
         int32_t channels = all - first < p->chunk ? all - first : p->chunk;
         make_rows(&b, chunk, channels, rows);
