@@ -113,7 +113,7 @@ def test_report_adds_up_without_a_compiler() -> None:
     graph = graph_of("two_outputs")
     plan = plan_of("two_outputs", graph)
     program = lower(graph, plan, "g")
-    report = build_report(graph, plan, program, load_target().banks, None, [], "cortex-m4")
+    report = build_report(graph, graph, plan, program, load_target().banks, None, [], "cortex-m4")
     assert report["ram"]["total"] == report["ram"]["arena"] + static_bytes(program)
     assert report["ram"]["stack"] is None
     assert report["flash"]["total"] is None

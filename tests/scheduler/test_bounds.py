@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -10,16 +12,37 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from rnnc.ir.graph import Graph, Value
+from rnnc.ir.op import Window
 from rnnc.ir.ops.pad import PadRows
+from rnnc.ir.types import TensorType
 from rnnc.scheduler.assembly import draft
 from rnnc.scheduler.auto import Mode, schedule
 from rnnc.scheduler.bounds import chain_bytes, frames_bytes, grown_bytes, layerwise, memory_bounds, one_job
 from rnnc.scheduler.execution import Network
 from rnnc.scheduler.plan import InputMode, OutputMode
 from rnnc.scheduler.row_cut import Held, RowGraph
+from rnnc.scheduler.search import Effort, Search
 from rnnc.scheduler.segments import Options
 from tests.scheduler.builders import ROOMY, Builder, Join, Mix, Negate, Sum, Total, conv
 from tests.scheduler.test_plans import graphs, mobile_network
+
+
+@dataclass(frozen=True, eq=False)
+class Keep(Mix):
+    """Remembers what a window of three rows shares with the next, in one row, so that a job reads only one."""
+
+    def jobs(self, inputs: Sequence[TensorType], output: TensorType) -> int:
+        return output.height + 1
+
+    def windows(self, inputs: Sequence[TensorType]) -> tuple[Window, ...]:
+        return (Window(0, 1),)
+
+    def output_windows(self, inputs: Sequence[TensorType]) -> tuple[Window, ...]:
+        return super().windows(inputs)
+
+    def state_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
+        return inputs[0].row_bytes
+
 
 STREAM = Options("stream", "stream")
 
@@ -199,7 +222,7 @@ def test_no_plan_is_below_the_bounds(graph: Graph, mode: Mode, stream_in: bool, 
     output_mode: OutputMode = "stream" if stream_out else "buffer"
     plan = schedule(graph, ROOMY, mode, input_mode, output_mode)
     bounds = memory_bounds(Network(graph), Options(input_mode, output_mode))
-    assert max(bounds.bytes, bounds.one_job.bytes) <= plan.live_peak
+    assert max(bounds.bytes, one_job(Network(graph)).bytes) <= plan.live_peak
     if bounds.row_cut is not None and bounds.partial_sums is not None:
         assert bounds.partial_sums.bytes <= bounds.row_cut.bytes == sum(part.bytes for part in bounds.row_cut.through)
 
@@ -209,6 +232,27 @@ def test_no_plan_of_bottlenecks_is_below_the_bound(mode: Mode) -> None:
     graph = mobile_network()
     bounds = memory_bounds(Network(graph), STREAM)
     assert 0 < bounds.bytes < schedule(graph, ROOMY, mode, "stream", "stream").live_peak
+
+
+@pytest.mark.parametrize("effort", ["once", "ram"])
+def test_no_choice_of_operators_is_below_the_bound_of_the_graph_before_it(effort: Effort) -> None:
+    graph = mobile_network()
+    chosen = Search(graph, STREAM).leanest(effort).graph
+    assert len(chosen.nodes) < len(graph.nodes)
+    plan = schedule(chosen, ROOMY, "rows", "stream", "stream")
+    for bounded in (graph, chosen):
+        bounds = memory_bounds(Network(bounded), STREAM)
+        assert bounds.partial_sums is not None
+        assert 0 < bounds.partial_sums.bytes <= bounds.bytes <= plan.live_peak
+    assert one_job(Network(chosen)).bytes <= plan.live_peak
+
+
+def test_rows_that_one_state_stands_for_count_once() -> None:
+    """After 4 of 9 rows two output rows have begun; one state of 24 bytes serves both."""
+    b = Builder((9, 4, 6))
+    graph = b.done(b.add(Keep(), b.inputs[0]))
+    cut = RowGraph(Network(graph), partial_sums=False).cut(4, keep_outputs=False)
+    assert (cut.bytes, cut.through) == (24, (Held("t1", 1, 24, True),))
 
 
 @settings(max_examples=30, deadline=None)
@@ -281,7 +325,7 @@ def least_by_search(network: Network, after_rows: int, keep_outputs: bool) -> in
     wanted = outputs if keep_outputs else outputs - known
     weights = {row: network.values[row[0]].type.row_bytes for row in known}
     for task in network.tasks:
-        if task.accumulates and (task.output, 0) not in known:
+        if task.warm_up and (task.output, 0) not in known:
             weights[-task.output - 1, 0] = task.op.state_bytes(task.node.input_types, task.node.output.type)
     if len(weights) > 12:
         return None
