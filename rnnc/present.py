@@ -101,19 +101,23 @@ def report(console: Console, data: Report) -> None:
 
 
 def _bounds(console: Console, data: Report) -> None:
-    """What was reached against what no schedule can do without."""
-    bound, reached = data["lower_bound"], data["ram"]["arena"]
-    gap = f", {bound['gap']:.2f} times the bound" if bound["gap"] is not None else ""
-    console.print(f"  reached {reached:,} bytes of arena{gap}", highlight=False)
-    console.print(f"  bound  {bound['bytes']:,} bytes: {bound['of']}", highlight=False)
+    """What no schedule can do without, against what was reached."""
+    bound = data["lower_bound"]
+    reached = f"; the arena's {data['ram']['arena']:,} are {bound['gap']:.2f} times that" if bound["gap"] else ""
+    console.print(f"  bound  {bound['bytes']:,} bytes, {bound['of']}{reached}", highlight=False)
     cut, sums = bound["row_cut"], bound["partial_sums"]
     if cut is not None:
-        held = [f"{part['rows']} of {_short(part['value'], 40)}" for part in cut["through"][:PEAK_BUFFERS]]
+        held = [_part(part) for part in cut["through"][:PEAK_BUFFERS]]
         more = len(cut["through"]) - PEAK_BUFFERS
         held += [f"{more} more"] if more > 0 else []
-        console.print(f"         held in rows: {', '.join(held)}", highlight=False, markup=False)
+        console.print(f"         such as {', '.join(held)}", highlight=False, markup=False)
     if sums is not None and sums["bytes"] < cut["bytes"]:
         console.print(f"         {sums['bytes']:,} bytes if every operator could keep partial sums", highlight=False)
+
+
+def _part(part: Mapping[str, Any]) -> str:
+    name = _short(part["value"], 40)
+    return f"sums for {name}" if part["partial"] else f"{part['rows']} rows of {name}"
 
 
 def _stages(console: Console, data: Report) -> None:

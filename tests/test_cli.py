@@ -28,7 +28,8 @@ REPORT_KEYS = {
     "ram": {"total", "arena", "stack", "static", "banks"},
     "flash": {"total", "weights", "code", "tables"},
     "macs": {"nominal", "executed"},
-    "lower_bound": None,
+    "lower_bound": {"bytes", "of", "gap", "frames", "row_cut", "partial_sums", "one_job", "layerwise"},
+    "peak": {"step", "live_bytes", "buffers"},
     "stages": None,
     "buffers": {"name", "offset", "size", "bank", "first_step", "last_step"},
     "ops": {"name", "op", "macs", "ram", "weights"},
@@ -229,8 +230,17 @@ def test_verify_ends_with_1_where_the_c_differs(compiled: Callable[[str], Path],
 
 def test_report_is_readable(compiled: Callable[[str], Path]) -> None:
     text = done("report", compiled("two"))
-    for word in ("Stages", "Buffers", "Operators", "bound", "peak", "deepest stack"):
-        assert word in text
+    for word in ("Stages", "Buffers", "Operators", "bound", "times that", "peak", "bytes live", "deepest stack"):
+        assert word in " ".join(text.split())
+
+
+def test_report_of_a_stream_says_what_any_schedule_holds(tmp_path: Path) -> None:
+    onnx.save(MODELS["classifier"](), tmp_path / "small.onnx")
+    done("compile", tmp_path / "small.onnx", "-o", tmp_path / "out", "--input-mode", "stream")
+    text = " ".join(done("report", tmp_path / "out").split())
+    cut = json.loads((tmp_path / "out" / "report.json").read_text())["lower_bound"]["row_cut"]
+    assert f"carries after {cut['after_rows']} input rows" in text
+    assert any(f"{part['rows']} rows of {part['value']}" in text for part in cut["through"])
 
 
 @pytest.mark.parametrize("board", ["stm32f439", "qemu-mps2-an386"])

@@ -153,7 +153,8 @@ def test_the_report_adds_up(network: str, variant: str, bundles: Bundles) -> Non
         assert 0 <= buffer["offset"] <= buffer["offset"] + buffer["size"] <= plan.bank_sizes[buffer["bank"]]
         assert 0 <= buffer["first_step"] <= buffer["last_step"] < report["steps"]
     assert max(op["ram"] for op in report["ops"]) <= ram["arena"]
-    assert report["lower_bound"]["bytes"] <= ram["arena"]
+    assert max(report["lower_bound"]["bytes"], report["lower_bound"]["one_job"]["bytes"]) <= plan.live_peak
+    assert report["peak"]["live_bytes"] == plan.live_peak <= ram["arena"]
     assert [op["name"] for op in report["ops"]] == [name for stage in report["stages"] for name in stage["nodes"]]
     header = (bundle.folder / "model.h").read_text()
     sizes = re.findall(r"_ARENA\d?_SIZE (\d+)$", header, re.MULTILINE)

@@ -9,7 +9,7 @@ from typing import Any
 from rnnc.codegen.lower import int_op
 from rnnc.codegen.program import CProgram
 from rnnc.ir.graph import Graph
-from rnnc.scheduler.bounds import Bounds, memory_bounds
+from rnnc.scheduler.bounds import Bound, Bounds, memory_bounds, one_job
 from rnnc.scheduler.execution import Network
 from rnnc.scheduler.plan import Buffer, Plan
 from rnnc.scheduler.row_cut import RowCut
@@ -55,7 +55,8 @@ def build_report(
 ) -> dict[str, Any]:
     """The report as JSON data; stack, code and tables are None where no Arm compiler could measure them.
 
-    ``given`` is the graph before the scheduler chose operators: bounds are about any choice, so about that one.
+    ``given`` is the graph before the scheduler chose operators: bounds are about any choice, so about that one. Only
+    what one job needs is about the operators that were chosen.
     """
     static = static_bytes(program)
     weights = sum(array.bytes for array in program.arrays)
@@ -85,7 +86,7 @@ def build_report(
             "tables": measured.constants - weights if measured else None,
         },
         "macs": {"nominal": graph.nominal_macs, "executed": plan.executed_macs},
-        "lower_bound": bound_report(memory_bounds(Network(given), modes), plan.arena),
+        "lower_bound": bound_report(memory_bounds(Network(given), modes), one_job(Network(graph)), plan.arena),
         "stages": [asdict(stage) for stage in plan.stages],
         "buffers": [_buffer(buffer) for buffer in plan.buffers],
         "peak": {"step": plan.peak_step, "live_bytes": plan.live_peak, "buffers": list(plan.peak_buffers)},
@@ -98,7 +99,7 @@ def build_report(
     }
 
 
-def bound_report(bounds: Bounds, arena: int) -> dict[str, Any]:
+def bound_report(bounds: Bounds, job: Bound, arena: int) -> dict[str, Any]:
     """What is known from below, and ``gap``: how many times the bound the arena is (None for a bound of 0)."""
     cut = bounds.row_cut
     of = FRAMES
@@ -111,14 +112,8 @@ def bound_report(bounds: Bounds, arena: int) -> dict[str, Any]:
         "frames": {"bytes": bounds.frames, "of": FRAMES},
         "row_cut": _cut(cut, CARRIED),
         "partial_sums": _cut(bounds.partial_sums, f"{CARRIED} or partial sums of any operator"),
-        "one_job": {
-            "bytes": bounds.one_job.bytes,
-            "of": f"input and output rows of one job of '{bounds.one_job.node}'",
-        },
-        "layerwise": {
-            "bytes": bounds.layerwise.bytes,
-            "of": f"no bound: whole tensors side by side, layer by layer, most at '{bounds.layerwise.node}'",
-        },
+        "one_job": {**asdict(job), "of": "input rows and output row of a single job"},
+        "layerwise": {**asdict(bounds.layerwise), "of": "no bound: whole tensors side by side, layer by layer"},
     }
 
 

@@ -36,7 +36,6 @@ class Bounds:
     frames: int
     row_cut: RowCut | None
     partial_sums: RowCut | None
-    one_job: Bound
     layerwise: Bound
 
     @property
@@ -54,7 +53,6 @@ def memory_bounds(network: Network, options: Options) -> Bounds:
         frames_bytes(network, options),
         RowGraph(network, partial_sums=False).largest_cut(keep_outputs=keep_outputs) if streamed else None,
         RowGraph(network, partial_sums=True).largest_cut(keep_outputs=keep_outputs) if streamed else None,
-        one_job(network),
         layerwise(network, options),
     )
 
@@ -92,8 +90,8 @@ def one_job(network: Network) -> Bound:
     """Proposition 2, our reading: whatever is computed again, some job must have its window of input rows and the
     row that it makes in memory at one time.
 
-    An operator that works in place needs no place for its output; one that accumulates has an input row, and its
-    state or its output. The bound is for jobs that make whole rows from rows of the values of this very graph.
+    An operator that works in place needs no place for its output; one with a state has that or its output. The bound is
+    for jobs that make whole rows from rows of the values of this very graph.
     """
     return _largest(network, [_job_bytes(network, task) for task in network.tasks])
 
@@ -110,7 +108,7 @@ def _job_bytes(network: Network, task: Task) -> int:
     rows = sum((count * network.values[value].type.row_bytes for value, count in present.items()), 0 * jobs)
     read, output = int(rows.max(initial=0)), task.node.output.type
     if task.warm_up:
-        return read + max(output.bytes, task.op.state_bytes(task.node.input_types, output))
+        return read + max(output.row_bytes, task.op.state_bytes(task.node.input_types, output))
     return max(read, output.row_bytes) if task.op.in_place else read + output.row_bytes
 
 

@@ -59,7 +59,7 @@ class RowGraph:
     """The rows of all values of a network with one input, as vertices in the order of the values.
 
     ``partial_sums``: a row that lacks some of its input may be in memory as what `IntOp.partial_bytes` says; without,
-    only operators that accumulate have such sums: their state.
+    only operators that remember what earlier jobs read have such sums: their state.
     """
 
     def __init__(self, network: Network, *, partial_sums: bool = True) -> None:
@@ -73,6 +73,8 @@ class RowGraph:
         self.partial: Ints = np.zeros(len(self.value), np.int64)
         for task in network.tasks:
             self.partial[self._rows(task.output)] = _partial_bytes(task, partial_sums)
+        self.has_state: Mask = np.zeros(len(heights), np.bool_)
+        self.has_state[[task.output for task in network.tasks if task.warm_up]] = True
         edges = [list(self._edges(task)) for task in network.tasks]
         self.last_input = self._last_inputs(edges)
         needed = self._needed(edges)
@@ -142,7 +144,7 @@ class RowGraph:
         count, (origin, sink) = len(self.value), self._ends()
         known = self.last_input < after_rows
         there = known[self.source]
-        source, target = self.source[there], self.target[there]
+        source, target = self.source[there], self._shared(self.target[there], known)
         unknown = np.unique(target[~known[target]])
         crossed = np.union1d(source, target[known[target]])
         ends = [unknown]
@@ -151,7 +153,7 @@ class RowGraph:
             kept = kept[known[kept]]
             crossed = np.union1d(crossed, kept)
             ends.append(kept)
-        first = np.arange(min(after_rows, int(self.start[1])))
+        first = crossed[crossed < self.start[1]]
         tails = [source + count, crossed, unknown, np.full(len(first), origin), *(end + count for end in ends)]
         heads = [target, crossed + count, unknown + count, first, *(np.full(len(end), sink) for end in ends)]
         capacities = [np.full(len(tail), ENDLESS) for tail in tails]
@@ -159,6 +161,14 @@ class RowGraph:
         shape = (2 * count + 2, 2 * count + 2)
         entries = np.concatenate(capacities).astype(np.int32)
         return csr_matrix((entries, (np.concatenate(tails), np.concatenate(heads))), shape=shape)
+
+    def _shared(self, target: Ints, known: Mask) -> Ints:
+        """All rows that lack input of one operator with a state are one vertex, since it has one state."""
+        value = self.value[target]
+        lacking = self.has_state[value] & ~known[target]
+        last = np.zeros(len(self.has_state), np.int64)
+        np.maximum.at(last, value[lacking], target[lacking])
+        return np.where(lacking, last[value], target)
 
     def _held(self, vertices: Ints, after_rows: int) -> Iterator[Held]:
         for value in np.unique(self.value[vertices]):
