@@ -55,6 +55,57 @@ static inline __attribute__((always_inline)) uint32_t *rnnc_widen_padding(uint32
     return to;
 }
 
+/* A word's halves from %[a], to pixel `at` of a tap. */
+#define RNNC_WIDEN_HALVES(a, even, odd, at) \
+    "str %[" even "], [%[" a "], #4*" at    \
+    "]\n"                                   \
+    "str %[" odd "], [%[" a "], #12+4*" at "]\n"
+
+#define RNNC_WIDEN_SPLIT(x) \
+    "sxtb16 %[e], %[" x     \
+    "]\n"                   \
+    "sxtb16 %[" x "], %[" x "], ror #8\n"
+
+/* Five columns of `step` bytes, whole words, to three pixels of three taps: column c to pixel i of
+ * tap c - i. */
+static inline void rnnc_widen_five(uint32_t *to, const int8_t *from, int32_t step) {
+    uint32_t *to1 = to + step / 4 * 6, *to2 = to + step / 4 * 12;
+    const uint32_t *end = to1;
+    uint32_t x0, x1, x2, x3, x4, e, from3;
+    __asm__ volatile(
+        "1:\n"
+        "add %[from3], %[from], %[step], lsl #1\n"
+        "ldr %[x0], [%[from]]\n"
+        "ldr %[x1], [%[from], %[step]]\n"
+        "ldr %[x2], [%[from], %[step], lsl #1]\n"
+        "ldr %[x3], [%[from3], %[step]]\n"
+        "ldr %[x4], [%[from3], %[step], lsl #1]\n"
+        "adds %[from], #4\n"
+        RNNC_WIDEN_SPLIT("x0")
+        RNNC_WIDEN_HALVES("to", "e", "x0", "0")
+        RNNC_WIDEN_SPLIT("x1")
+        RNNC_WIDEN_HALVES("to", "e", "x1", "1")
+        RNNC_WIDEN_HALVES("to1", "e", "x1", "0")
+        RNNC_WIDEN_SPLIT("x2")
+        RNNC_WIDEN_HALVES("to", "e", "x2", "2")
+        RNNC_WIDEN_HALVES("to1", "e", "x2", "1")
+        RNNC_WIDEN_HALVES("to2", "e", "x2", "0")
+        RNNC_WIDEN_SPLIT("x3")
+        RNNC_WIDEN_HALVES("to1", "e", "x3", "2")
+        RNNC_WIDEN_HALVES("to2", "e", "x3", "1")
+        RNNC_WIDEN_SPLIT("x4")
+        RNNC_WIDEN_HALVES("to2", "e", "x4", "2")
+        "adds %[to], #24\n"
+        "adds %[to1], #24\n"
+        "adds %[to2], #24\n"
+        "cmp %[to], %[end]\n"
+        "bne 1b\n"
+        : [to] "+&r"(to), [to1] "+&r"(to1), [to2] "+&r"(to2), [from] "+&r"(from), [from3] "=&r"(from3),
+          [x0] "=&r"(x0), [x1] "=&r"(x1), [x2] "=&r"(x2), [x3] "=&r"(x3), [x4] "=&r"(x4), [e] "=&r"(e)
+        : [step] "r"(step), [end] "r"(end)
+        : "cc", "memory");
+}
+
 /* Bytes of one kernel row: padding before the image, inside of it from `offset` of an input row on,
  * and padding behind it. */
 typedef struct {

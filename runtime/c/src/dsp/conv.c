@@ -180,8 +180,30 @@ static inline __attribute__((always_inline)) void widen_window(const rnnc_conv2d
     }
 }
 
+/* Three windows of three taps at stride 1 share their input columns: five of `words` words, whose
+ * halves go to one place to three. */
+static void widen_overlapping(const rnnc_conv2d *p, const rnnc_job *job, int32_t offset, uint32_t *to) {
+    int32_t step = p->in_channels, words = step / 4;
+    for (int32_t ky = 0; ky < p->kernel_h; ++ky, to += 18 * words) {
+        const int8_t *row = job->rows[ky];
+        if (row == NULL) {
+            (void)rnnc_widen_padding(to, p->in_zero_point, 3 * words, 3);
+            (void)rnnc_widen_padding(to + 1, p->in_zero_point, 3 * words, 3);
+            (void)rnnc_widen_padding(to + 2, p->in_zero_point, 3 * words, 3);
+        } else {
+            rnnc_widen_five(to, row + offset, step);
+        }
+    }
+}
+
 static void widen_three_windows(const rnnc_conv2d *p, const rnnc_job *job, int32_t x, int32_t channel,
                                 uint32_t *to) {
+    int32_t left = x - p->pad_left;
+    int beside = p->dilation_w == 1 && p->groups == 1;
+    if (p->kernel_w == 3 && p->stride_w == 1 && beside && left >= 0 && left + 5 <= p->in_width) {
+        widen_overlapping(p, job, left * p->in_channels, to);
+        return;
+    }
     for (int32_t i = 0; i < 3; ++i) {
         widen_window(p, job, x + i, channel, to + i, 3);
     }
