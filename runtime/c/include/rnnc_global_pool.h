@@ -24,4 +24,16 @@ static inline int32_t rnnc_rounded_quotient(int32_t x, int32_t divisor) {
     return (x < 0 ? x - divisor / 2 : x + divisor / 2) / divisor;
 }
 
+/* The output row from the sums of all rows. */
+static inline void rnnc_store_averages(const rnnc_global_average *p, const int32_t *sums, int8_t *out) {
+    for (int32_t c = 0; c < p->channels; ++c) {
+        if (p->divisor != 0) {
+            int32_t mean = rnnc_rounded_quotient(sums[c], p->divisor);
+            out[c] = (int8_t)rnnc_clamp(mean, p->requant.low, p->requant.high);
+        } else {
+            out[c] = rnnc_requantise(sums[c], 0, &p->requant);
+        }
+    }
+}
+
 #endif
