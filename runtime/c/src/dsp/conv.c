@@ -52,12 +52,11 @@ static inline __attribute__((always_inline)) rnnc_tile tile_of(const channel_gro
         .end = (const int8_t *)columns + word_bytes * g->words,
         .weights = g->weights,
         .bias = p->bias + g->first,
-        .multiplier = p->requant.multipliers + g->first,
+        .multiplier = g->plain ? p->requant.multipliers + g->first : NULL,
         .out = out,
         .last = out + (g->channels & ~1),
         .stride = p->out_channels,
         .zero_point = p->requant.zero_point,
-        .plain = g->plain,
     };
 }
 
