@@ -126,7 +126,32 @@ static inline rnnc_span rnnc_span_of(const rnnc_conv2d *p, int32_t x) {
     return (rnnc_span){before * channels, (left + before) * channels, inside * channels, after * channels};
 }
 
-/* A column of bytes. What stands behind it up to the end of its last word meets weights of zero. */
+/* `bytes` bytes, at least four, of each kernel row from `offset` on, one behind the other. The last
+ * word of a row may write some bytes again. */
+static inline void rnnc_gather_inside(const rnnc_conv2d *p, const void *const *rows, int32_t offset,
+                                      int32_t bytes, int8_t *to) {
+    const void *const *end = rows + p->kernel_h;
+    int32_t rest = bytes - 4;
+    offset += rest;
+    do {
+        const int8_t *row = *rows++;
+        int8_t *last = to + rest;
+        if (row == NULL) {
+            (void)rnnc_fill_bytes(to, p->in_zero_point, bytes);
+        } else {
+            row += offset;
+            for (const int8_t *from = row - rest; from < row; from += 4, to += 4) {
+                uint32_t word = rnnc_load_word(from);
+                __asm__ volatile("str %1, %0" : "=m"(*(uint32_t *)(void *)to) : "r"(word));
+            }
+            uint32_t word = rnnc_load_word(row);
+            __asm__ volatile("str %1, %0" : "=m"(*(uint32_t *)(void *)last) : "r"(word));
+        }
+        to = last + 4;
+    } while (rows != end);
+}
+
+/* A column of bytes at the border. */
 static inline void rnnc_gather_span(const rnnc_conv2d *p, const void *const *rows, rnnc_span s, int8_t *to) {
     int32_t zero_point = p->in_zero_point;
     for (const void *const *end = rows + p->kernel_h; rows != end; ++rows) {
@@ -135,13 +160,9 @@ static inline void rnnc_gather_span(const rnnc_conv2d *p, const void *const *row
             to = rnnc_fill_bytes(to, zero_point, s.before + s.inside + s.after);
             continue;
         }
-        if (s.before > 0) {
-            to = rnnc_fill_bytes(to, zero_point, s.before);
-        }
+        to = rnnc_fill_bytes(to, zero_point, s.before);
         to = rnnc_copy_bytes(to, row + s.offset, s.inside);
-        if (s.after > 0) {
-            to = rnnc_fill_bytes(to, zero_point, s.after);
-        }
+        to = rnnc_fill_bytes(to, zero_point, s.after);
     }
 }
 

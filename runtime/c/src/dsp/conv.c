@@ -150,8 +150,9 @@ static int8_t *bytes_behind(const rnnc_conv2d *p, uint32_t *columns, int32_t wor
 
 /* --- any window --- */
 
-/* The window of output pixel x as one column of bytes, channels from `channel` on. */
-static void gather_column(const rnnc_conv2d *p, const rnnc_job *job, int32_t x, int32_t channel, int8_t *to) {
+/* A window at the border, or one whose taps do not stand side by side. */
+static __attribute__((noinline)) void gather_apart(const rnnc_conv2d *p, const rnnc_job *job, int32_t x,
+                                                   int32_t channel, int8_t *to) {
     int32_t depth = p->in_channels / p->groups;
     if (p->dilation_w == 1 && p->groups == 1) {
         rnnc_gather_span(p, job->rows, rnnc_span_of(p, x), to);
@@ -160,6 +161,19 @@ static void gather_column(const rnnc_conv2d *p, const rnnc_job *job, int32_t x, 
     for (int32_t tap = 0; tap < p->kernel_h * p->kernel_w; ++tap) {
         const int8_t *from = rnnc_tap(p, job->rows, x, tap, channel);
         to = from != NULL ? rnnc_copy_bytes(to, from, depth) : rnnc_fill_bytes(to, p->in_zero_point, depth);
+    }
+}
+
+/* The window of output pixel x as one column of bytes, channels from `channel` on. What stands behind
+ * it up to the end of its last word meets weights of zero. */
+static void gather_column(const rnnc_conv2d *p, const rnnc_job *job, int32_t x, int32_t channel, int8_t *to) {
+    int32_t left = x * p->stride_w - p->pad_left;
+    int32_t bytes = p->kernel_w * p->in_channels;
+    if (left >= 0 && left + p->kernel_w <= p->in_width && p->dilation_w == 1 && p->groups == 1 &&
+        bytes >= 4) {
+        rnnc_gather_inside(p, job->rows, left * p->in_channels, bytes, to);
+    } else {
+        gather_apart(p, job, x, channel, to);
     }
 }
 
