@@ -209,8 +209,8 @@ static void widen_overlapping(const rnnc_conv2d *p, const rnnc_job *job, int32_t
     }
 }
 
-static void widen_three_windows(const rnnc_conv2d *p, const rnnc_job *job, int32_t x, int32_t channel,
-                                uint32_t *to) {
+static __attribute__((noinline)) void widen_three_windows(const rnnc_conv2d *p, const rnnc_job *job,
+                                                          int32_t x, int32_t channel, uint32_t *to) {
     int32_t left = x - p->pad_left;
     int beside = p->dilation_w == 1 && p->groups == 1;
     if (p->kernel_w == 3 && p->stride_w == 1 && beside && left >= 0 && left + 5 <= p->in_width) {
@@ -222,8 +222,8 @@ static void widen_three_windows(const rnnc_conv2d *p, const rnnc_job *job, int32
     }
 }
 
-static void widen_two_windows(const rnnc_conv2d *p, const rnnc_job *job, int32_t x, int32_t channel,
-                              uint32_t *to) {
+static __attribute__((noinline)) void widen_two_windows(const rnnc_conv2d *p, const rnnc_job *job, int32_t x,
+                                                        int32_t channel, uint32_t *to) {
     for (int32_t i = 0; i < 2; ++i) {
         widen_window(p, job, x + i, channel, to + i, 2);
     }
