@@ -25,8 +25,9 @@ static inline void store(const channel_group *g, int32_t channel, int32_t first,
 }
 
 /* An odd last channel, which has no neighbour to share the columns with. */
-static void last_channel(const channel_group *g, const uint32_t *columns, int32_t pixels,
-                         const int8_t *weights, int8_t *out) {
+static inline __attribute__((always_inline)) void last_channel(const channel_group *g,
+                                                               const uint32_t *columns, int32_t pixels,
+                                                               const int8_t *weights, int8_t *out) {
     int32_t channel = g->first + g->channels - 1;
     for (int32_t pixel = 0; pixel < pixels; ++pixel, out += g->p->out_channels) {
         const uint32_t *x = columns + pixel;
