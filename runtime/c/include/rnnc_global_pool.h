@@ -33,4 +33,11 @@ static inline int8_t rnnc_mean_of(const rnnc_global_average *p, int32_t sum) {
     return rnnc_requantise(sum, 0, &p->requant);
 }
 
+/* The output row from the sums of all rows. */
+static inline void rnnc_store_averages(const rnnc_global_average *p, const int32_t *sums, int8_t *out) {
+    for (int32_t c = 0; c < p->channels; ++c) {
+        out[c] = rnnc_mean_of(p, sums[c]);
+    }
+}
+
 #endif

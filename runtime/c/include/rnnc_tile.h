@@ -13,7 +13,8 @@
 /* All of a tile that its steps leave no registers for. `columns` are int16, a column's words being
  * apart already: [word][even bytes, odd bytes][pixel]. Steps of a word are taken in blocks of
  * RNNC_TILE_BLOCK; what the first block leaves out is skipped in its code. Bias and multiplier are
- * those of the next two channels, which go to `out` and `stride` bytes behind it. */
+ * those of the next two channels, which go to `out` and `stride` bytes behind it. Where
+ * requantisation is more than SMMLAR and SSAT, `multiplier` is NULL and the tile ends with the sums. */
 typedef struct {
     const void *columns, *end;
     const int8_t *weights;
@@ -22,7 +23,6 @@ typedef struct {
     const int32_t *bias, *multiplier;
     int8_t *out, *last;
     int32_t stride, zero_point;
-    int32_t plain; /* requantisation is SMMLAR and SSAT: all pairs of channels up to `last` at once */
 } rnnc_tile;
 
 #define RNNC_TILE_BLOCK 8
@@ -127,16 +127,15 @@ typedef struct {
     step("ldr %[v], %[end]\n")       \
     "cmp %[columns], %[v]\n"         \
     "bne 1b\n"                       \
-    "ldr %[v], %[plain]\n"           \
-    "ldr %[x0], %[multiplier]\n"     \
-    "ldr %[x1], %[out]\n"            \
-    "ldr %[x2], %[stride]\n"         \
-    "cmp %[v], #0\n"                 \
-    "beq 9f\n"                       \
-    "ldr %[v], %[zero_point]\n"      \
-    "ldr %[columns], %[last]\n"      \
-    "ldr %[w1], [%[x0], #4]\n"       \
-    "ldr %[w0], [%[x0]], #8\n"       \
+    "ldr %[x0], %[multiplier]\n"  \
+    "ldr %[x1], %[out]\n"         \
+    "ldr %[x2], %[stride]\n"      \
+    "ldr %[v], %[zero_point]\n"   \
+    "ldr %[columns], %[last]\n"   \
+    "cmp %[x0], #0\n"             \
+    "beq 9f\n"                    \
+    "ldr %[w1], [%[x0], #4]\n"    \
+    "ldr %[w0], [%[x0]], #8\n"    \
     "str %[x0], %[multiplier]\n"
 
 #define RNNC_TILE_PIXEL(a, b, at) \
@@ -167,11 +166,10 @@ typedef struct {
           [end] "m"((t).end),                                                      \
           [last] "m"((t).last),                                                    \
           [stride] "m"((t).stride),                                                \
-          [zero_point] "m"((t).zero_point),                                        \
-          [plain] "m"((t).plain)                                                   \
+          [zero_point] "m"((t).zero_point)                                         \
         : "cc", "memory"
 
-/* The sums of two channels of three pixels, or, with `plain`, all channels up to `last`. `t` must be
+/* The sums of two channels of three pixels, or, with `multiplier`, all channels up to `last`. `t` must be
  * a local variable of the caller: there is no register left to reach it by anything but the stack
  * pointer. */
 static inline __attribute__((always_inline)) rnnc_six rnnc_tile_3x2(rnnc_tile *t) {

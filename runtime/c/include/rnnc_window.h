@@ -55,6 +55,57 @@ static inline __attribute__((always_inline)) uint32_t *rnnc_widen_padding(uint32
     return to;
 }
 
+/* A word's halves from %[a], to pixel `at` of a tap. */
+#define RNNC_WIDEN_HALVES(a, even, odd, at) \
+    "str %[" even "], [%[" a "], #4*" at    \
+    "]\n"                                   \
+    "str %[" odd "], [%[" a "], #12+4*" at "]\n"
+
+#define RNNC_WIDEN_SPLIT(x) \
+    "sxtb16 %[e], %[" x     \
+    "]\n"                   \
+    "sxtb16 %[" x "], %[" x "], ror #8\n"
+
+/* Five columns of `step` bytes, whole words, to three pixels of three taps: column c to pixel i of
+ * tap c - i. */
+static inline void rnnc_widen_five(uint32_t *to, const int8_t *from, int32_t step) {
+    uint32_t *to1 = to + step / 4 * 6, *to2 = to + step / 4 * 12;
+    const uint32_t *end = to1;
+    uint32_t x0, x1, x2, x3, x4, e, from3;
+    __asm__ volatile(
+        "1:\n"
+        "add %[from3], %[from], %[step], lsl #1\n"
+        "ldr %[x0], [%[from]]\n"
+        "ldr %[x1], [%[from], %[step]]\n"
+        "ldr %[x2], [%[from], %[step], lsl #1]\n"
+        "ldr %[x3], [%[from3], %[step]]\n"
+        "ldr %[x4], [%[from3], %[step], lsl #1]\n"
+        "adds %[from], #4\n"
+        RNNC_WIDEN_SPLIT("x0")
+        RNNC_WIDEN_HALVES("to", "e", "x0", "0")
+        RNNC_WIDEN_SPLIT("x1")
+        RNNC_WIDEN_HALVES("to", "e", "x1", "1")
+        RNNC_WIDEN_HALVES("to1", "e", "x1", "0")
+        RNNC_WIDEN_SPLIT("x2")
+        RNNC_WIDEN_HALVES("to", "e", "x2", "2")
+        RNNC_WIDEN_HALVES("to1", "e", "x2", "1")
+        RNNC_WIDEN_HALVES("to2", "e", "x2", "0")
+        RNNC_WIDEN_SPLIT("x3")
+        RNNC_WIDEN_HALVES("to1", "e", "x3", "2")
+        RNNC_WIDEN_HALVES("to2", "e", "x3", "1")
+        RNNC_WIDEN_SPLIT("x4")
+        RNNC_WIDEN_HALVES("to2", "e", "x4", "2")
+        "adds %[to], #24\n"
+        "adds %[to1], #24\n"
+        "adds %[to2], #24\n"
+        "cmp %[to], %[end]\n"
+        "bne 1b\n"
+        : [to] "+&r"(to), [to1] "+&r"(to1), [to2] "+&r"(to2), [from] "+&r"(from), [from3] "=&r"(from3),
+          [x0] "=&r"(x0), [x1] "=&r"(x1), [x2] "=&r"(x2), [x3] "=&r"(x3), [x4] "=&r"(x4), [e] "=&r"(e)
+        : [step] "r"(step), [end] "r"(end)
+        : "cc", "memory");
+}
+
 /* Bytes of one kernel row: padding before the image, inside of it from `offset` of an input row on,
  * and padding behind it. */
 typedef struct {
@@ -75,7 +126,32 @@ static inline rnnc_span rnnc_span_of(const rnnc_conv2d *p, int32_t x) {
     return (rnnc_span){before * channels, (left + before) * channels, inside * channels, after * channels};
 }
 
-/* A column of bytes. What stands behind it up to the end of its last word meets weights of zero. */
+/* `bytes` bytes, at least four, of each kernel row from `offset` on, one behind the other. The last
+ * word of a row may write some bytes again. */
+static inline void rnnc_gather_inside(const rnnc_conv2d *p, const void *const *rows, int32_t offset,
+                                      int32_t bytes, int8_t *to) {
+    const void *const *end = rows + p->kernel_h;
+    int32_t rest = bytes - 4;
+    offset += rest;
+    do {
+        const int8_t *row = *rows++;
+        int8_t *last = to + rest;
+        if (row == NULL) {
+            (void)rnnc_fill_bytes(to, p->in_zero_point, bytes);
+        } else {
+            row += offset;
+            for (const int8_t *from = row - rest; from < row; from += 4, to += 4) {
+                uint32_t word = rnnc_load_word(from);
+                __asm__ volatile("str %1, %0" : "=m"(*(uint32_t *)(void *)to) : "r"(word));
+            }
+            uint32_t word = rnnc_load_word(row);
+            __asm__ volatile("str %1, %0" : "=m"(*(uint32_t *)(void *)last) : "r"(word));
+        }
+        to = last + 4;
+    } while (rows != end);
+}
+
+/* A column of bytes at the border. */
 static inline void rnnc_gather_span(const rnnc_conv2d *p, const void *const *rows, rnnc_span s, int8_t *to) {
     int32_t zero_point = p->in_zero_point;
     for (const void *const *end = rows + p->kernel_h; rows != end; ++rows) {
@@ -84,13 +160,9 @@ static inline void rnnc_gather_span(const rnnc_conv2d *p, const void *const *row
             to = rnnc_fill_bytes(to, zero_point, s.before + s.inside + s.after);
             continue;
         }
-        if (s.before > 0) {
-            to = rnnc_fill_bytes(to, zero_point, s.before);
-        }
+        to = rnnc_fill_bytes(to, zero_point, s.before);
         to = rnnc_copy_bytes(to, row + s.offset, s.inside);
-        if (s.after > 0) {
-            to = rnnc_fill_bytes(to, zero_point, s.after);
-        }
+        to = rnnc_fill_bytes(to, zero_point, s.after);
     }
 }
 

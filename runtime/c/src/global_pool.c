@@ -1,6 +1,8 @@
 /* Pooling over whole maps. */
 #include "rnnc_global_pool.h"
 
+#if !RNNC_USE_DSP
+
 void rnnc_global_average_s8(const void *params, const rnnc_job *job) {
     const rnnc_global_average *p = params;
     const int8_t *row = job->rows[0];
@@ -13,14 +15,12 @@ void rnnc_global_average_s8(const void *params, const rnnc_job *job) {
             sums[c] += *row++;
         }
     }
-    if (job->job != p->last_job) {
-        return;
-    }
-    int8_t *out = job->out;
-    for (int32_t c = 0; c < p->channels; ++c) {
-        out[c] = rnnc_mean_of(p, sums[c]);
+    if (job->job == p->last_job) {
+        rnnc_store_averages(p, sums, job->out);
     }
 }
+
+#endif
 
 void rnnc_global_max_s8(const void *params, const rnnc_job *job) {
     const rnnc_global_max *p = params;

@@ -25,8 +25,9 @@ static inline void store(const channel_group *g, int32_t channel, int32_t first,
 }
 
 /* An odd last channel, which has no neighbour to share the columns with. */
-static void last_channel(const channel_group *g, const uint32_t *columns, int32_t pixels,
-                         const int8_t *weights, int8_t *out) {
+static inline __attribute__((always_inline)) void last_channel(const channel_group *g,
+                                                               const uint32_t *columns, int32_t pixels,
+                                                               const int8_t *weights, int8_t *out) {
     int32_t channel = g->first + g->channels - 1;
     for (int32_t pixel = 0; pixel < pixels; ++pixel, out += g->p->out_channels) {
         const uint32_t *x = columns + pixel;
@@ -52,12 +53,11 @@ static inline __attribute__((always_inline)) rnnc_tile tile_of(const channel_gro
         .end = (const int8_t *)columns + word_bytes * g->words,
         .weights = g->weights,
         .bias = p->bias + g->first,
-        .multiplier = p->requant.multipliers + g->first,
+        .multiplier = g->plain ? p->requant.multipliers + g->first : NULL,
         .out = out,
         .last = out + (g->channels & ~1),
         .stride = p->out_channels,
         .zero_point = p->requant.zero_point,
-        .plain = g->plain,
     };
 }
 
@@ -151,8 +151,9 @@ static int8_t *bytes_behind(const rnnc_conv2d *p, uint32_t *columns, int32_t wor
 
 /* --- any window --- */
 
-/* The window of output pixel x as one column of bytes, channels from `channel` on. */
-static void gather_column(const rnnc_conv2d *p, const rnnc_job *job, int32_t x, int32_t channel, int8_t *to) {
+/* A window at the border, or one whose taps do not stand side by side. */
+static __attribute__((noinline)) void gather_apart(const rnnc_conv2d *p, const rnnc_job *job, int32_t x,
+                                                   int32_t channel, int8_t *to) {
     int32_t depth = p->in_channels / p->groups;
     if (p->dilation_w == 1 && p->groups == 1) {
         rnnc_gather_span(p, job->rows, rnnc_span_of(p, x), to);
@@ -161,6 +162,19 @@ static void gather_column(const rnnc_conv2d *p, const rnnc_job *job, int32_t x, 
     for (int32_t tap = 0; tap < p->kernel_h * p->kernel_w; ++tap) {
         const int8_t *from = rnnc_tap(p, job->rows, x, tap, channel);
         to = from != NULL ? rnnc_copy_bytes(to, from, depth) : rnnc_fill_bytes(to, p->in_zero_point, depth);
+    }
+}
+
+/* The window of output pixel x as one column of bytes, channels from `channel` on. What stands behind
+ * it up to the end of its last word meets weights of zero. */
+static void gather_column(const rnnc_conv2d *p, const rnnc_job *job, int32_t x, int32_t channel, int8_t *to) {
+    int32_t left = x * p->stride_w - p->pad_left;
+    int32_t bytes = p->kernel_w * p->in_channels;
+    if (left >= 0 && left + p->kernel_w <= p->in_width && p->dilation_w == 1 && p->groups == 1 &&
+        bytes >= 4) {
+        rnnc_gather_inside(p, job->rows, left * p->in_channels, bytes, to);
+    } else {
+        gather_apart(p, job, x, channel, to);
     }
 }
 
@@ -180,15 +194,37 @@ static inline __attribute__((always_inline)) void widen_window(const rnnc_conv2d
     }
 }
 
-static void widen_three_windows(const rnnc_conv2d *p, const rnnc_job *job, int32_t x, int32_t channel,
-                                uint32_t *to) {
+/* Three windows of three taps at stride 1 share their input columns: five of `words` words, whose
+ * halves go to one place to three. */
+static void widen_overlapping(const rnnc_conv2d *p, const rnnc_job *job, int32_t offset, uint32_t *to) {
+    int32_t step = p->in_channels, words = step / 4;
+    for (int32_t ky = 0; ky < p->kernel_h; ++ky, to += 18 * words) {
+        const int8_t *row = job->rows[ky];
+        if (row == NULL) {
+            (void)rnnc_widen_padding(to, p->in_zero_point, 3 * words, 3);
+            (void)rnnc_widen_padding(to + 1, p->in_zero_point, 3 * words, 3);
+            (void)rnnc_widen_padding(to + 2, p->in_zero_point, 3 * words, 3);
+        } else {
+            rnnc_widen_five(to, row + offset, step);
+        }
+    }
+}
+
+static __attribute__((noinline)) void widen_three_windows(const rnnc_conv2d *p, const rnnc_job *job,
+                                                          int32_t x, int32_t channel, uint32_t *to) {
+    int32_t left = x - p->pad_left;
+    int beside = p->dilation_w == 1 && p->groups == 1;
+    if (p->kernel_w == 3 && p->stride_w == 1 && beside && left >= 0 && left + 5 <= p->in_width) {
+        widen_overlapping(p, job, left * p->in_channels, to);
+        return;
+    }
     for (int32_t i = 0; i < 3; ++i) {
         widen_window(p, job, x + i, channel, to + i, 3);
     }
 }
 
-static void widen_two_windows(const rnnc_conv2d *p, const rnnc_job *job, int32_t x, int32_t channel,
-                              uint32_t *to) {
+static __attribute__((noinline)) void widen_two_windows(const rnnc_conv2d *p, const rnnc_job *job, int32_t x,
+                                                        int32_t channel, uint32_t *to) {
     for (int32_t i = 0; i < 2; ++i) {
         widen_window(p, job, x + i, channel, to + i, 2);
     }

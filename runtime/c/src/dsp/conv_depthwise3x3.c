@@ -15,9 +15,8 @@
 typedef struct {
     const int8_t *taps[TAPS];
     const int32_t *bias, *multipliers;
-    int8_t *out;
+    int8_t *out; /* NULL where requantisation is more than SMMLAR and SSAT: four channels at a time */
     int32_t last, zero_point;
-    int32_t plain; /* requantisation is SMMLAR and SSAT: all fours of channels up to `last` at once */
 } pixel;
 
 /* One tap of four channels. */
@@ -51,28 +50,25 @@ typedef struct {
     "ldr %[w], [%[weights]], #4\n" LANES_TAP("x0", "a") \
         LANES_TAP("x1", "w") "ldr %[w], [%[weights]], #4\n" LANES_TAP("x2", "w")
 
-/* The sums of the four channels from `channel` on, or, with `plain`, all channels up to `last`. `p`
+/* The sums of the four channels from `channel` on, or, with `out`, all channels up to `last`. `p`
  * must be a local variable of the caller, which the stack pointer reaches. */
 static inline __attribute__((always_inline)) rnnc_quad four_channels(pixel *p, const int8_t *weights,
                                                                      int32_t channel) {
+    const int32_t *bias = p->bias + channel;
     uint32_t x0, x1, x2, e, v, w, a;
     rnnc_quad acc;
     __asm__ volatile(
         "0:\n"
-        "ldr %[a], %[bias]\n"
-        "add %[a], %[a], %[channel], lsl #2\n"
-        "ldr %[c0], [%[a]]\n"
-        "ldr %[c1], [%[a], #4]\n"
-        "ldr %[c2], [%[a], #8]\n"
-        "ldr %[c3], [%[a], #12]\n"
-        LANES_ROW("t0", "t1", "t2")
+        "ldr %[c1], [%[bias], #4]\n"
+        "ldr %[c2], [%[bias], #8]\n"
+        "ldr %[c3], [%[bias], #12]\n"
+        "ldr %[c0], [%[bias]], #16\n" LANES_ROW("t0", "t1", "t2")
         LANES_ROW("t3", "t4", "t5")
         LANES_ROW("t6", "t7", "t8")
-        "ldr %[x0], %[plain]\n"
         "ldr %[a], %[multipliers]\n"
         "ldr %[x1], %[out]\n"
         "ldr %[x2], %[last]\n"
-        "cmp %[x0], #0\n"
+        "cmp %[x1], #0\n"
         "beq 1f\n"
         "add %[a], %[a], %[channel], lsl #2\n"
         "add %[x1], %[channel]\n"
@@ -97,13 +93,13 @@ static inline __attribute__((always_inline)) rnnc_quad four_channels(pixel *p, c
         "cmp %[channel], %[x2]\n"
         "bne 0b\n"
         "1:\n"
-        : [weights] "+r"(weights), [channel] "+r"(channel), [c0] "=&r"(acc.a), [c1] "=&r"(acc.b),
+        : [weights] "+&r"(weights), [channel] "+&r"(channel), [bias] "+&r"(bias), [c0] "=&r"(acc.a), [c1] "=&r"(acc.b),
           [c2] "=&r"(acc.c), [c3] "=&r"(acc.d), [x0] "=&r"(x0), [x1] "=&r"(x1), [x2] "=&r"(x2), [e] "=&r"(e),
           [v] "=&r"(v), [w] "=&r"(w), [a] "=&r"(a)
         : [t0] "m"(p->taps[0]), [t1] "m"(p->taps[1]), [t2] "m"(p->taps[2]), [t3] "m"(p->taps[3]),
           [t4] "m"(p->taps[4]), [t5] "m"(p->taps[5]), [t6] "m"(p->taps[6]), [t7] "m"(p->taps[7]),
-          [t8] "m"(p->taps[8]), [bias] "m"(p->bias), [multipliers] "m"(p->multipliers), [out] "m"(p->out),
-          [last] "m"(p->last), [zero_point] "m"(p->zero_point), [plain] "m"(p->plain)
+          [t8] "m"(p->taps[8]), [multipliers] "m"(p->multipliers), [out] "m"(p->out),
+          [last] "m"(p->last), [zero_point] "m"(p->zero_point)
         : "cc", "memory");
     return acc;
 }
@@ -135,41 +131,42 @@ static int8_t single_channel(const rnnc_conv2d *p, const int8_t *const *taps, in
 }
 
 /* All channels of a pixel whose taps are placed. */
-static inline void whole_pixel(const rnnc_conv2d *p, pixel *t) {
+static inline void whole_pixel(const rnnc_conv2d *p, pixel *t, int8_t *out) {
     int32_t channel = 0;
-    if (t->plain && t->last != 0) {
+    if (t->out != NULL && t->last != 0) {
         (void)four_channels(t, p->weights, 0);
         channel = t->last;
     }
     for (; channel < t->last; channel += LANES) {
         rnnc_quad acc = four_channels(t, p->weights + channel * TAPS, channel);
         acc = rnnc_requantise_quad(acc, channel, &p->requant);
-        t->out[channel] = (int8_t)acc.a;
-        t->out[channel + 1] = (int8_t)acc.b;
-        t->out[channel + 2] = (int8_t)acc.c;
-        t->out[channel + 3] = (int8_t)acc.d;
+        out[channel] = (int8_t)acc.a;
+        out[channel + 1] = (int8_t)acc.b;
+        out[channel + 2] = (int8_t)acc.c;
+        out[channel + 3] = (int8_t)acc.d;
     }
     for (; channel < p->in_channels; ++channel) {
-        t->out[channel] = single_channel(p, t->taps, channel);
+        out[channel] = single_channel(p, t->taps, channel);
     }
 }
 
 void rnnc_depthwise3x3_s8(const void *params, const rnnc_job *job) {
     const rnnc_conv2d *p = params;
     const rnnc_requant *q = &p->requant;
+    int plain = !RNNC_TFLITE && q->left_shift == 0 && q->low == INT8_MIN && q->high == INT8_MAX;
     pixel t = {
         .bias = p->bias,
         .multipliers = q->multipliers,
-        .out = job->out,
         .last = p->in_channels & ~(LANES - 1),
         .zero_point = q->zero_point,
-        .plain = !RNNC_TFLITE && q->left_shift == 0 && q->low == INT8_MIN && q->high == INT8_MAX,
     };
     int32_t left = -p->pad_left;
+    int8_t *out = job->out;
     rnnc_fill_bytes(job->scratch, p->in_zero_point, p->in_channels);
-    for (int32_t x = 0; x < p->out_width; ++x, left += p->stride_w, t.out += p->in_channels) {
+    for (int32_t x = 0; x < p->out_width; ++x, left += p->stride_w, out += p->in_channels) {
         place_taps(p, job, left, t.taps);
-        whole_pixel(p, &t);
+        t.out = plain ? out : NULL;
+        whole_pixel(p, &t, out);
     }
 }
 

@@ -45,16 +45,28 @@ static inline uint32_t add_word(uint32_t a, uint32_t b, const add_constants *k) 
     uint32_t y1 = add_pair(rnnc_low_halves(a13, b13), k);
     uint32_t y2 = add_pair(rnnc_high_halves(a02, b02), k);
     uint32_t y3 = add_pair(rnnc_high_halves(a13, b13), k);
-    return clamp_bytes(interleave(rnnc_low_halves(y0, y2), rnnc_low_halves(y1, y3)), k);
+    return interleave(rnnc_low_halves(y0, y2), rnnc_low_halves(y1, y3));
+}
+
+/* Words up to `end`; `clamped` is a literal. */
+static inline __attribute__((always_inline)) void add_words(const int8_t *a, const int8_t *b, int8_t *out,
+                                                            const int8_t *end, const add_constants *k,
+                                                            int clamped) {
+    for (; out != end; a += 4, b += 4, out += 4) {
+        uint32_t y = add_word(rnnc_load_word(a), rnnc_load_word(b), k);
+        y = clamped ? clamp_bytes(y, k) : y;
+        memcpy(out, &y, sizeof(y));
+    }
 }
 
 static void add_run(const int8_t *a, const int8_t *b, int8_t *out, int32_t count, const add_constants *k) {
-    int32_t i = 0;
-    for (; i + 4 <= count; i += 4) {
-        uint32_t y = add_word(rnnc_load_word(a + i), rnnc_load_word(b + i), k);
-        memcpy(out + i, &y, sizeof(y));
+    int32_t whole = count & ~3;
+    if (k->low == 0x80808080u && k->high == 0x7F7F7F7Fu) {
+        add_words(a, b, out, out + whole, k, 0);
+    } else {
+        add_words(a, b, out, out + whole, k, 1);
     }
-    for (; i < count; ++i) {
+    for (int32_t i = whole; i < count; ++i) {
         uint32_t pair = rnnc_low_halves((uint32_t)a[i], (uint32_t)b[i]);
         out[i] = (int8_t)clamp_bytes(add_pair(pair, k), k);
     }
