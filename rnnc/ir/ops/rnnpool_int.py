@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import ClassVar, TypeVar
 
 import numpy as np
@@ -22,7 +23,7 @@ from rnnc.ir.ops.rnnpool_cell import (
     is_tabulated,
     quantise_cell,
 )
-from rnnc.ir.ops.rnnpool_geometry import Geometry, Pads, Pair, Sizes, even, pooled_shape
+from rnnc.ir.ops.rnnpool_geometry import LANES, Geometry, Pads, Pair, Sizes, even, pooled_shape
 from rnnc.ir.types import Quant, TensorType
 
 Number = TypeVar("Number", np.int64, np.float64)
@@ -36,7 +37,7 @@ class RnnPoolInt(IntOp):
     (zeta, nu) in Q15. The input enters as (x - zero_point) << 7, padding as 0. A state h in Q15 leaves as
     clip(((h << shift) * multiplier + 2^31 >> 32) + zero point), ``out`` holding these three. With ``share_rows``
     the kernel keeps the summaries of the rows that the next output row needs again; without, it computes them
-    again and needs no state.
+    again and needs no state. It makes the row summaries of ``batch`` patches at a time, LANES or 1: see Geometry.
     """
 
     w1: Int16Array
@@ -56,6 +57,7 @@ class RnnPoolInt(IntOp):
     gate: str = "Sigmoid"
     update: str = "Tanh"
     share_rows: int = 1
+    batch: int = LANES
 
     name: ClassVar[str] = "rnnpool_int"
     all_outputs: ClassVar[bool] = True
@@ -90,16 +92,25 @@ class RnnPoolInt(IntOp):
         return np.clip(scaled + zero_point, -128, 127)
 
     def macs(self, inputs: Sequence[TensorType], output: TensorType) -> int:
-        return self.geometry(inputs[0], output).executed_macs(bool(self.share_rows))
+        return self.geometry(inputs[0], output).executed_macs()
 
     def scratch_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
         return self.geometry(inputs[0], output).scratch_bytes()
 
     def state_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
-        return self.geometry(inputs[0], output).state_bytes() if self._keeps(output) else 0
+        return self.geometry(inputs[0], output).state_bytes()
 
-    def _keeps(self, output: TensorType) -> bool:
-        return bool(self.share_rows) and output.height > 1
+    def leaner(self, inputs: Sequence[TensorType], output: TensorType) -> tuple[IntOp, ...]:
+        def memory(op: IntOp) -> int:
+            return op.scratch_bytes(inputs, output) + op.state_bytes(inputs, output)
+
+        ways = product(range(self.share_rows, -1, -1), sorted({self.batch, 1}, reverse=True))
+        others = [replace(self, share_rows=share_rows, batch=batch) for share_rows, batch in ways]
+        found: list[IntOp] = [self]
+        for op in sorted(others, key=lambda op: op.macs(inputs, output)):
+            if memory(op) < memory(found[-1]):
+                found.append(op)
+        return tuple(found[1:])
 
     def weight_bytes(self) -> int:
         tables = sum(4 * gate_table(name).size for name in (self.gate, self.update) if is_tabulated(name))
@@ -118,7 +129,9 @@ class RnnPoolInt(IntOp):
 
     def geometry(self, x: TensorType, y: TensorType) -> Geometry:
         sizes = Sizes(self.w1.shape[1], self.r1.shape[0], self.r2.shape[0])
-        return Geometry(sizes, self.kernel_shape, self.strides, y.height, y.width)
+        return Geometry(
+            sizes, self.kernel_shape, self.strides, y.height, y.width, self.batch, share_rows=bool(self.share_rows)
+        )
 
     def kernel(self, inputs: Sequence[TensorType], output: TensorType) -> Kernel:
         rnn1, rnn2 = self.cells()
@@ -148,7 +161,8 @@ class RnnPoolInt(IntOp):
             "stride_h": self.strides[0],
             "stride_w": self.strides[1],
             "pad_left": self.pads[1],
-            "kept_rows": self.geometry(inputs[0], output).kept_rows if self._keeps(output) else 0,
+            "kept_rows": self.geometry(inputs[0], output).kept_rows,
+            "batch": self.batch,
             "out_multiplier": self.out[0],
             "out_shift": self.out[1],
             "out_zero_point": self.out[2],
@@ -158,8 +172,8 @@ class RnnPoolInt(IntOp):
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
         for case in CASES:
-            yield sample(rng, case, share_rows=1)
-            yield sample(rng, case, share_rows=0)
+            for share_rows, batch in product((1, 0), (LANES, 1)):
+                yield sample(rng, case, share_rows, batch)
 
 
 def output_rule(y: Quant) -> tuple[int, int, int]:
@@ -248,7 +262,7 @@ CASES: tuple[Case, ...] = (
 )
 
 
-def sample(rng: np.random.Generator, case: Case, share_rows: int) -> Sample:
+def sample(rng: np.random.Generator, case: Case, share_rows: int = 1, batch: int = LANES) -> Sample:
     """A random operator of the given case; ``gain`` above 1 drives products and states into saturation."""
     (h1, h2), channels = case.hidden, case.shape[2]
 
@@ -269,5 +283,6 @@ def sample(rng: np.random.Generator, case: Case, share_rows: int) -> Sample:
         (case.kernel, case.strides, case.pads),
     )
     source = TensorType(case.shape, "int8", x)
-    op = replace(op, share_rows=share_rows)
-    return Sample(op, (source,), op.infer([source]).with_quant(y), f"{case} share_rows={share_rows}")
+    op = replace(op, share_rows=share_rows, batch=batch)
+    label = f"{case} share_rows={share_rows} batch={batch}"
+    return Sample(op, (source,), op.infer([source]).with_quant(y), label)

@@ -1,7 +1,9 @@
 /* RNNPool: the order of the sweeps, and the portable primitives.
  *
- * An output row is made in groups of RNNC_RNN_LANES patches. Row summaries that the patch above
- * left in `state` are taken from there; the others are swept for the whole group at once. Column
+ * An output row is made in groups of `batch` patches. Row summaries that the patch above left in
+ * `state` are taken from there. The others are swept for a group of RNNC_RNN_LANES patches at once,
+ * each lane being a patch, which shares the products W1 x of pixels that the patches share; or, to
+ * hold the summaries of one patch only, the lanes are rows of that patch. Column
  * summaries do not depend on the patch, so each column is swept once per output row and waits in a
  * ring until no patch needs it. What is kept of a summary is its product with W2, for that is all
  * that RNN2 reads.
@@ -41,16 +43,23 @@ typedef struct {
     int16_t *pixels;   /* [lane][channels]: (x - zero point) << 7 */
     int16_t *states;   /* states and their recurrent products, each [lane][hidden] */
     int16_t *products; /* W1 x of the pixels under way, [pixel][hidden1] */
-    int16_t *window;   /* W2 of row summaries, [lane][kernel_h][hidden2] */
+    int16_t *window;   /* W2 of row summaries, [patch of the batch][kernel_h][hidden2] */
     int16_t *ring;     /* W2 of column summaries, [slot][hidden2] */
     int32_t slots;
     int32_t column_step; /* covered columns between the starts of neighbouring patches */
     int32_t columns_made;
 } work;
 
+/* What the input products of a sweep are: there already, or W1 x of a pixel for each lane, made
+ * before every step. Lanes are neighbouring columns, which step from row to row, or neighbouring
+ * rows, which step from column to column. */
+typedef enum { READY, OF_COLUMNS, OF_ROWS } sweep_source;
+
 /* Where the input products of RNNC_RNN_LANES sweeps come from. A lane steps by `delta`; at its step
  * number `turn` it also leaps, from one end of the ring to the other. */
 typedef struct {
+    sweep_source source;
+    int32_t row, column; /* of the first lane's first pixel, for what is not READY */
     const int16_t *at[RNNC_RNN_LANES];
     int32_t delta[RNNC_RNN_LANES], turn[RNNC_RNN_LANES], leap[RNNC_RNN_LANES];
     int32_t wait[RNNC_RNN_LANES]; /* steps to let pass before the sweep begins */
@@ -76,13 +85,20 @@ static int32_t most(int32_t a, int32_t b) {
 
 static void divide_scratch(work *w) {
     const rnnc_rnnpool *p = w->p;
-    int32_t h1 = w->w1.rows, h2 = w->w2.rows;
-    int32_t span = (least(RNNC_RNN_LANES, p->out_width) - 1) * w->column_step + p->kernel_w;
+    int32_t h1 = w->w1.rows, h2 = w->w2.rows, rows = p->kernel_h;
+    int32_t columns = RNNC_RNN_LANES, window;
+    if (p->batch == 1) { /* whole groups of rows, from the top or from below the kept ones */
+        window = most(lane_multiple(rows), p->kept_rows + lane_multiple(rows - p->kept_rows));
+    } else {
+        int32_t patches = least(RNNC_RNN_LANES, p->out_width);
+        columns = lane_multiple((patches - 1) * w->column_step + p->kernel_w);
+        window = RNNC_RNN_LANES * rows;
+    }
     w->pixels = w->job->scratch;
     w->states = w->pixels + RNNC_RNN_LANES * w->w1.columns;
     w->products = w->states + 2 * RNNC_RNN_LANES * most(h1, h2);
-    w->window = w->products + most(lane_multiple(span), RNNC_RNN_LANES * p->kernel_h) * h1;
-    w->ring = w->window + RNNC_RNN_LANES * p->kernel_h * h2;
+    w->window = w->products + columns * h1;
+    w->ring = w->window + window * h2;
     w->slots = lane_multiple(p->kernel_w + RNNC_RNN_LANES - 1);
 }
 
@@ -140,6 +156,40 @@ static void input_products(const work *w, const int8_t *row, int32_t first, int1
     rnnc_rnn_product(&w->w1, w->pixels, out, w->w1.rows);
 }
 
+/* W1 x of one covered column of RNNC_RNN_LANES rows from `row` on; rows below the patch repeat its
+ * last one. */
+static void row_products(const work *w, int32_t row, int32_t covered, int16_t *out) {
+    const rnnc_rnnpool *p = w->p;
+    int32_t channels = p->in_channels, width = w->w1.columns;
+    int32_t column = column_of(p, covered);
+    for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
+        int16_t *centred = w->pixels + lane * width;
+        const int8_t *pixels = w->job->rows[least(row + lane, p->kernel_h - 1)];
+        clear(centred, width);
+        if (pixels != NULL && column >= 0 && column < p->in_width) {
+            rnnc_rnn_centre(pixels + column * channels, channels, p->in_zero_point, centred);
+        }
+    }
+    rnnc_rnn_product(&w->w1, w->pixels, out, w->w1.rows);
+}
+
+/* Sweeps whose input products are made as they are needed, in the one place of w->products. */
+static sweep_inputs on_demand(const work *w, sweep_source source, int32_t row, int32_t column) {
+    sweep_inputs inputs = {.source = source, .row = row, .column = column, .steady = 1};
+    for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
+        inputs.at[lane] = w->products + lane * w->w1.rows;
+    }
+    return inputs;
+}
+
+static void make_products(const work *w, const sweep_inputs *inputs, int32_t step) {
+    if (inputs->source == OF_COLUMNS) {
+        input_products(w, w->job->rows[step], inputs->column, w->products);
+    } else if (inputs->source == OF_ROWS) {
+        row_products(w, inputs->row, inputs->column + step, w->products);
+    }
+}
+
 static void advance(sweep_inputs *inputs, int32_t step) {
     if (inputs->steady) {
         for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
@@ -161,10 +211,12 @@ static const int16_t *sweep(const work *w, const rnnc_rnn_cell *cell, sweep_inpu
     int32_t size = RNNC_RNN_LANES * hidden;
     int16_t *state = w->states, *recurrent = state + size;
     clear(state, size);
+    make_products(w, inputs, 0);
     rnnc_rnn_update(cell, inputs->at, state, state); /* the product of the state 0 is 0 too */
     for (int32_t step = 0; step < steps; ++step) {
         if (step > 0) {
             advance(inputs, step);
+            make_products(w, inputs, step);
             rnnc_rnn_product(&cell->recurrent, state, recurrent, hidden);
             rnnc_rnn_update(cell, inputs->at, recurrent, state);
         }
@@ -196,19 +248,19 @@ static void summarise_row(const work *w, int32_t k, int32_t first, int32_t patch
     rnnc_rnn_product(&w->w2, summaries, w->window + k * w->w2.rows, p->kernel_h * w->w2.rows);
 }
 
+/* W2 of the summaries of one patch's rows from `row` on, RNNC_RNN_LANES at a time, into the window. */
+static void summarise_patch(const work *w, int32_t row, int32_t patch) {
+    for (; row < w->p->kernel_h; row += RNNC_RNN_LANES) {
+        sweep_inputs inputs = on_demand(w, OF_ROWS, row, patch * w->column_step);
+        const int16_t *summaries = sweep(w, &w->rnn1, &inputs, w->p->kernel_w);
+        rnnc_rnn_product(&w->w2, summaries, w->window + row * w->w2.rows, w->w2.rows);
+    }
+}
+
 /* W2 of the summaries of the next RNNC_RNN_LANES columns, into the ring. */
 static void summarise_columns(work *w) {
-    const rnnc_rnnpool *p = w->p;
-    sweep_inputs inputs = {.steady = 1};
-    for (int32_t k = 0; k < p->kernel_h; ++k) {
-        int16_t *products = w->products + k * RNNC_RNN_LANES * w->w1.rows;
-        input_products(w, w->job->rows[k], w->columns_made, products);
-    }
-    for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
-        inputs.at[lane] = w->products + lane * w->w1.rows;
-        inputs.delta[lane] = RNNC_RNN_LANES * w->w1.rows;
-    }
-    const int16_t *summaries = sweep(w, &w->rnn1, &inputs, p->kernel_h);
+    sweep_inputs inputs = on_demand(w, OF_COLUMNS, 0, w->columns_made);
+    const int16_t *summaries = sweep(w, &w->rnn1, &inputs, w->p->kernel_h);
     int32_t slot = w->columns_made % w->slots;
     rnnc_rnn_product(&w->w2, summaries, w->ring + slot * w->w2.rows, w->w2.rows);
     w->columns_made += RNNC_RNN_LANES;
@@ -252,14 +304,18 @@ void rnnc_rnnpool_s8(const void *params, const rnnc_job *job) {
     int32_t kept = p->kept_rows * w.w2.rows;
     int32_t pitch = p->kernel_h * w.w2.rows;
     int32_t fresh = job->first ? 0 : p->kept_rows; /* first row of the window that is not in state */
-    for (int32_t first = 0; first < p->out_width; first += RNNC_RNN_LANES) {
-        int32_t patches = least(RNNC_RNN_LANES, p->out_width - first);
+    for (int32_t first = 0; first < p->out_width; first += p->batch) {
+        int32_t patches = least(p->batch, p->out_width - first);
         int16_t *state = kept > 0 ? (int16_t *)job->state + first * kept : NULL;
         for (int32_t lane = 0; lane < patches && fresh > 0; ++lane) {
             copy(w.window + lane * pitch, state + lane * kept, kept);
         }
-        for (int32_t k = fresh; k < p->kernel_h; ++k) {
-            summarise_row(&w, k, first, patches);
+        if (p->batch == 1) {
+            summarise_patch(&w, fresh, first);
+        } else {
+            for (int32_t k = fresh; k < p->kernel_h; ++k) {
+                summarise_row(&w, k, first, patches);
+            }
         }
         for (int32_t lane = 0; lane < patches; ++lane) {
             while (w.columns_made < (first + lane) * w.column_step + p->kernel_w) {
