@@ -42,7 +42,7 @@ class Geometry:
 
     ``batch`` patches get their row summaries together: LANES, each lane sweeping the same row of another patch, or
     1, each lane sweeping another row of the same patch. ``share_rows``: summaries that the patch below needs again
-    are kept.
+    are kept. ``share_products``, with batch 1: the columns' W1 x of rows that are not kept wait for the rows' sweeps.
     """
 
     sizes: Sizes
@@ -52,11 +52,22 @@ class Geometry:
     width: int
     batch: int = LANES
     share_rows: bool = True
+    share_products: bool = False
 
     @property
     def kept_rows(self) -> int:
         """Row summaries of a patch that are kept for the patch below."""
         return max(0, self.kernel[0] - self.strides[0]) if self.share_rows and self.height > 1 else 0
+
+    @property
+    def product_rows(self) -> int:
+        """Rows of a patch whose W1 x serve both its columns and its rows."""
+        return self.kernel[0] - self.kept_rows if self.share_products else 0
+
+    @property
+    def slots(self) -> int:
+        """Columns that wait until no patch needs them."""
+        return lane_multiple(self.kernel[1] + LANES - 1)
 
     @property
     def column_step(self) -> int:
@@ -86,7 +97,9 @@ class Geometry:
         columns = self.kernel[1]
         sweep = LANES * ((columns - 1) * h1 * h1 + h1 * h2)
         if self.batch == 1:
-            return self.width * lane_multiple(rows) // LANES * (LANES * columns * c * h1 + sweep)
+            groups = lane_multiple(rows) // LANES
+            alone = lane_multiple(rows - self.product_rows) // LANES
+            return self.width * (alone * LANES * columns * c * h1 + groups * sweep)
         total = 0
         for first in range(0, self.width, LANES):
             span = lane_multiple(self.span(min(LANES, self.width - first)))
@@ -110,13 +123,12 @@ class Geometry:
         pixels = LANES * even(self.sizes.channels)
         states = 2 * LANES * max(h1, h2)
         if self.batch == 1:
-            columns = LANES
+            columns = LANES + self.slots * self.product_rows
             window = max(lane_multiple(rows), self.kept_rows + lane_multiple(rows - self.kept_rows))
         else:
             columns = lane_multiple(self.span(min(LANES, self.width)))
             window = LANES * rows
-        ring = lane_multiple(self.kernel[1] + LANES - 1)
-        return 2 * (pixels + states + columns * h1 + (window + ring) * h2)
+        return 2 * (pixels + states + columns * h1 + (window + self.slots) * h2)
 
     def state_bytes(self) -> int:
         """Row summaries kept for the next output row, as W2 times them."""

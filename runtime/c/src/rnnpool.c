@@ -1,9 +1,9 @@
 /* RNNPool: the order of the sweeps, and the portable primitives.
  *
  * An output row is made in groups of `batch` patches. Row summaries that the patch above left in
- * `state` are taken from there. The others are swept for a group of RNNC_RNN_LANES patches at once,
- * each lane being a patch, which shares the products W1 x of pixels that the patches share; or, to
- * hold the summaries of one patch only, the lanes are rows of that patch. Column
+ * `state` are taken from there. The others are swept RNNC_RNN_LANES at a time: the same row of that
+ * many patches, or that many rows of one patch, which holds fewer summaries. Then the products W1 x
+ * come from the columns' sweeps, as far as `product_rows` of them wait, or are made again. Column
  * summaries do not depend on the patch, so each column is swept once per output row and waits in a
  * ring until no patch needs it. What is kept of a summary is its product with W2, for that is all
  * that RNN2 reads.
@@ -43,6 +43,7 @@ typedef struct {
     int16_t *pixels;   /* [lane][channels]: (x - zero point) << 7 */
     int16_t *states;   /* states and their recurrent products, each [lane][hidden] */
     int16_t *products; /* W1 x of the pixels under way, [pixel][hidden1] */
+    int16_t *shared;   /* W1 x of the last product_rows rows, [row][slot][hidden1] */
     int16_t *window;   /* W2 of row summaries, [patch of the batch][kernel_h][hidden2] */
     int16_t *ring;     /* W2 of column summaries, [slot][hidden2] */
     int32_t slots;
@@ -97,9 +98,10 @@ static void divide_scratch(work *w) {
     w->pixels = w->job->scratch;
     w->states = w->pixels + RNNC_RNN_LANES * w->w1.columns;
     w->products = w->states + 2 * RNNC_RNN_LANES * most(h1, h2);
-    w->window = w->products + columns * h1;
-    w->ring = w->window + window * h2;
     w->slots = lane_multiple(p->kernel_w + RNNC_RNN_LANES - 1);
+    w->shared = w->products + columns * h1;
+    w->window = w->shared + w->slots * p->product_rows * h1;
+    w->ring = w->window + window * h2;
 }
 
 static work begin(const rnnc_rnnpool *p, const rnnc_job *job) {
@@ -173,7 +175,8 @@ static void row_products(const work *w, int32_t row, int32_t covered, int16_t *o
     rnnc_rnn_product(&w->w1, w->pixels, out, w->w1.rows);
 }
 
-/* Sweeps whose input products are made as they are needed, in the one place of w->products. */
+/* Sweeps whose input products are made as they are needed, in the one place of w->products, but for
+ * columns' products that rows will need too. */
 static sweep_inputs on_demand(const work *w, sweep_source source, int32_t row, int32_t column) {
     sweep_inputs inputs = {.source = source, .row = row, .column = column, .steady = 1};
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
@@ -182,9 +185,17 @@ static sweep_inputs on_demand(const work *w, sweep_source source, int32_t row, i
     return inputs;
 }
 
-static void make_products(const work *w, const sweep_inputs *inputs, int32_t step) {
+static void make_products(const work *w, sweep_inputs *inputs, int32_t step) {
     if (inputs->source == OF_COLUMNS) {
-        input_products(w, w->job->rows[step], inputs->column, w->products);
+        int32_t h1 = w->w1.rows, shared = step - (w->p->kernel_h - w->p->product_rows);
+        int16_t *out = w->products;
+        if (shared >= 0) {
+            out = w->shared + (shared * w->slots + inputs->column % w->slots) * h1;
+            for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
+                inputs->at[lane] = out + lane * h1;
+            }
+        }
+        input_products(w, w->job->rows[step], inputs->column, out);
     } else if (inputs->source == OF_ROWS) {
         row_products(w, inputs->row, inputs->column + step, w->products);
     }
@@ -248,10 +259,28 @@ static void summarise_row(const work *w, int32_t k, int32_t first, int32_t patch
     rnnc_rnn_product(&w->w2, summaries, w->window + k * w->w2.rows, p->kernel_h * w->w2.rows);
 }
 
+/* Sweeps along RNNC_RNN_LANES rows, of which `row` is the first, over products that the columns' left.
+ */
+static sweep_inputs shared_products(const work *w, int32_t row, int32_t column) {
+    int32_t h1 = w->w1.rows, left = column % w->slots;
+    sweep_inputs inputs = {.source = READY, .steady = left + w->p->kernel_w <= w->slots};
+    for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
+        int32_t from = least(row + lane, w->p->product_rows - 1); /* rows below repeat the last one */
+        inputs.at[lane] = w->shared + (from * w->slots + left) * h1;
+        inputs.delta[lane] = h1;
+        inputs.turn[lane] = w->slots - left;
+        inputs.leap[lane] = -w->slots * h1;
+    }
+    return inputs;
+}
+
 /* W2 of the summaries of one patch's rows from `row` on, RNNC_RNN_LANES at a time, into the window. */
 static void summarise_patch(const work *w, int32_t row, int32_t patch) {
     for (; row < w->p->kernel_h; row += RNNC_RNN_LANES) {
-        sweep_inputs inputs = on_demand(w, OF_ROWS, row, patch * w->column_step);
+        int32_t column = patch * w->column_step;
+        int32_t shared = row - (w->p->kernel_h - w->p->product_rows);
+        sweep_inputs inputs =
+            shared < 0 ? on_demand(w, OF_ROWS, row, column) : shared_products(w, shared, column);
         const int16_t *summaries = sweep(w, &w->rnn1, &inputs, w->p->kernel_w);
         rnnc_rnn_product(&w->w2, summaries, w->window + row * w->w2.rows, w->w2.rows);
     }
@@ -264,6 +293,13 @@ static void summarise_columns(work *w) {
     int32_t slot = w->columns_made % w->slots;
     rnnc_rnn_product(&w->w2, summaries, w->ring + slot * w->w2.rows, w->w2.rows);
     w->columns_made += RNNC_RNN_LANES;
+}
+
+/* All columns of a patch. */
+static void make_columns(work *w, int32_t patch) {
+    while (w->columns_made < patch * w->column_step + w->p->kernel_w) {
+        summarise_columns(w);
+    }
 }
 
 /* RNN2 over the summaries of one patch, both ways over both kinds at once. */
@@ -311,6 +347,7 @@ void rnnc_rnnpool_s8(const void *params, const rnnc_job *job) {
             copy(w.window + lane * pitch, state + lane * kept, kept);
         }
         if (p->batch == 1) {
+            make_columns(&w, first);
             summarise_patch(&w, fresh, first);
         } else {
             for (int32_t k = fresh; k < p->kernel_h; ++k) {
@@ -318,9 +355,7 @@ void rnnc_rnnpool_s8(const void *params, const rnnc_job *job) {
             }
         }
         for (int32_t lane = 0; lane < patches; ++lane) {
-            while (w.columns_made < (first + lane) * w.column_step + p->kernel_w) {
-                summarise_columns(&w);
-            }
+            make_columns(&w, first + lane);
             finish_patch(&w, first + lane, lane);
             if (kept > 0) {
                 copy(state + lane * kept, w.window + lane * pitch + pitch - kept, kept);

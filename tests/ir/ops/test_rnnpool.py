@@ -213,13 +213,18 @@ def test_sharing_halves_the_work_of_face_m4() -> None:
 
 def test_leaner_operators_of_face_m4() -> None:
     face = sample(np.random.default_rng(4), FACE)
-    found = [face.op, *face.op.leaner(face.inputs, face.output)]
+    assert isinstance(face.op, RnnPoolInt)
+    fastest = face.op.fastest(face.inputs[0], face.output)
+    found = [fastest, *fastest.leaner(face.inputs, face.output)]
     needs = [
         (op.scratch_bytes(face.inputs, face.output), op.state_bytes(face.inputs, face.output), op.share_rows, op.batch)
         for op in found
         if isinstance(op, RnnPoolInt)
     ]
-    assert needs == [(2336, 4992, 1, 4), (1056, 4992, 1, 1), (2336, 0, 0, 4), (1056, 0, 0, 1)]
+    assert needs == [
+        *((2592, 4992, 1, 1), (2336, 4992, 1, 4), (1056, 4992, 1, 1)),
+        *((4128, 0, 0, 1), (2336, 0, 0, 4), (1056, 0, 0, 1)),
+    ]
     macs = [op.macs(face.inputs, face.output) for op in found]
     assert macs == sorted(macs)
     assert found[-1].leaner(face.inputs, face.output) == ()
