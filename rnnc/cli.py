@@ -106,6 +106,21 @@ def cli() -> None:
     help="Whole input in RAM, or pushed row by row.",
 )
 @click.option(
+    "--output-mode",
+    type=click.Choice(["buffer", "stream"]),
+    default="buffer",
+    show_default=True,
+    help="Outputs held in RAM, or given away row by row.",
+)
+@click.option(
+    "--optimize",
+    type=click.Choice(["balanced", "ram", "speed"]),
+    default="balanced",
+    show_default=True,
+    help="Least RAM without computing anything twice, least RAM at any price, or fewest cycles. "
+    "With --ram, balanced is the fastest that fits.",
+)
+@click.option(
     "--arithmetic",
     type=click.Choice(["fast", "tflite"]),
     default="fast",
@@ -142,6 +157,39 @@ def compile_command(model: Path, out: Path, dump_after: str | None, as_json: boo
         click.echo(json.dumps(result.report, indent=2))
     elif result.dump is None:
         present.summary(stdout, result.report, out)
+
+
+@cli.command()
+@MODEL
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder to write every plan's C to: 0, 1, ...")
+@click.option("--target", default="cortex-m4", show_default=True, help="What to compile for: cortex-m4 or host.")
+@click.option("--name", help="Prefix of the generated functions  [default: from the file's name]")
+@click.option("--calibration", type=click.Path(path_type=Path), help="Samples (.npz) to quantise a float model with.")
+@click.option("--input-mode", type=click.Choice(["buffer", "stream"]), default="buffer", show_default=True)
+@click.option("--output-mode", type=click.Choice(["buffer", "stream"]), default="buffer", show_default=True)
+@click.option("--arithmetic", type=click.Choice(["fast", "tflite"]), default="fast", show_default=True)
+@JSON
+def explore(model: Path, out: Path | None, as_json: bool, **options: Any) -> None:
+    """List what RAM costs in MACs: the plans of MODEL.onnx that no other beats in both.
+
+    \b
+    rnnc explore face.onnx --input-mode stream -o plans
+    """
+    from rnnc.compile import NOWHERE, Compilation, Options, explore_model
+
+    result = Compilation()
+    with _progress() as bar:
+        task = bar.add_task("", total=1)
+        points = list(
+            explore_model(
+                Options(model, out or NOWHERE, **options),
+                result,
+                lambda text, done, total: bar.update(task, description=text, completed=done, total=total),
+            )
+        )
+    for warning in result.warnings:
+        stderr.print(f"warning: {warning}", style="yellow", highlight=False, soft_wrap=True)
+    present.front(stdout, [(point.report, point.folder) for point in points], as_json)
 
 
 @cli.command()

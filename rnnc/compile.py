@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,21 @@ from rnnc.ir.graph import Graph
 from rnnc.ir.ops import FLOAT_OPS
 from rnnc.ir.text import print_graph
 from rnnc.passes import FLOAT_PASSES, PASS_NAMES, integer_passes, needs_ranges, run_passes
-from rnnc.scheduler.auto import Mode, schedule
-from rnnc.scheduler.plan import InputMode, Plan
+from rnnc.scheduler.auto import Mode
+from rnnc.scheduler.choose import Optimize, Scheduled, Wish, choose, front
+from rnnc.scheduler.plan import InputMode, OutputMode, Plan
 from rnnc.target import Target, load_target
 from rnnc.toolchain.cc import ARM_GCC, measure_model
 from rnnc.toolchain.cmsis import locate
 from rnnc.toolchain.tools import has_tool
 
 GENERATED_SAMPLES, SEED = 16, 0
+
+BESIDE = 1280
+"""Bytes of stack and static data that are reckoned with before they are known."""
+
+NOWHERE = Path()
+"""The output folder of an exploration that writes nothing."""
 
 Progress = Callable[[str, int, int], None]
 """Receives (what is going on, how much is done, of how much)."""
@@ -56,6 +63,8 @@ class Options:
     flash: int | None = None
     schedule: Mode = "auto"
     input_mode: InputMode = "buffer"
+    output_mode: OutputMode = "buffer"
+    optimize: Optimize = "balanced"
     arithmetic: Arithmetic = "fast"
     dump_after: str | None = None
     sparsity: Mapping[str, float] | None = None
@@ -86,21 +95,46 @@ def compile_model(options: Options, progress: Progress = _silent) -> Compilation
     model = load_model(options.model)
     graph = integer_graph(model, options, result, progress)
 
-    made = _generate(graph, target, name, options, 0, progress)
-    if made.plan.bank_sizes[0] + made.beside_arena > target.banks[0].size:
+    made = _generate(graph, target, name, options, BESIDE, progress)
+    if _over(made, options, target):
         made = _generate(graph, target, name, options, made.beside_arena, progress)
     if made.measured is None:
         result.warnings.append(f"stack and code size are not known, because {ARM_GCC} is missing (see rnnc doctor)")
-    result.report = build_report(
-        graph, made.plan, made.program, target.banks, made.measured, result.notes, options.target
-    )
+    result.report = _report(graph, made, target, result, options)
     _check_budgets(options, target, made.plan, result.report)
-    write_bundle(options.out, bundle_files(graph, made.plan, result.report, made.sources))
+    write_bundle(options.out, bundle_files(made.graph, made.plan, result.report, made.sources))
     return result
 
 
 @dataclass(frozen=True)
+class Point:
+    """One of the plans that `rnnc explore` lists, as its report.json; ``folder``: where its C was written."""
+
+    report: dict[str, Any]
+    folder: Path | None
+
+
+def explore_model(options: Options, result: Compilation, progress: Progress = _silent) -> Iterator[Point]:
+    """Plans of a model from the fewest MACs to the least RAM, each compiled; into ``options.out``/0, 1, ... where
+    that is given as a folder that does not exist yet or is empty."""
+    name = check_name(options.name or identifier(options.model.stem))
+    target = load_target(options.target)
+    progress("reading the model", 0, 1)
+    graph = integer_graph(load_model(options.model), options, result, progress)
+    wish = Wish(target, options.schedule, options.input_mode, options.output_mode, reserved=BESIDE)
+    plans = front(graph, wish, lambda done, total: progress("searching", done, total))
+    for index, scheduled in enumerate(plans):
+        made = _print(scheduled, name)
+        report = _report(graph, made, target, result, options)
+        folder = None if options.out == NOWHERE else options.out / str(index)
+        if folder is not None:
+            write_bundle(folder, bundle_files(made.graph, made.plan, report, made.sources))
+        yield Point(report, folder)
+
+
+@dataclass(frozen=True)
 class _Generated:
+    graph: Graph
     plan: Plan
     program: CProgram
     sources: dict[str, str]
@@ -115,13 +149,39 @@ class _Generated:
 def _generate(
     graph: Graph, target: Target, name: str, options: Options, reserved: int, progress: Progress
 ) -> _Generated:
-    """Schedule and print C, with ``reserved`` bytes of the first bank kept free of the arena."""
+    """Schedule and print C, with ``reserved`` bytes for stack and static data."""
     progress("scheduling", 0, 1)
-    plan = schedule(graph, target, options.schedule, options.input_mode, ram=options.ram, reserved=reserved)
+    wish = Wish(
+        target,
+        options.schedule,
+        options.input_mode,
+        options.output_mode,
+        options.optimize,
+        None if options.ram is None else max(0, options.ram - reserved),
+        reserved,
+    )
+    scheduled = choose(graph, wish)
     progress("writing C", 0, 1)
-    program = lower(graph, plan, name)
+    return _print(scheduled, name)
+
+
+def _print(scheduled: Scheduled, name: str) -> _Generated:
+    program = lower(scheduled.graph, scheduled.plan, name)
     sources = {**render(program), **runtime_files(program)}
-    return _Generated(plan, program, sources, _measure(sources, program))
+    return _Generated(scheduled.graph, scheduled.plan, program, sources, _measure(sources, program))
+
+
+def _over(made: _Generated, options: Options, target: Target) -> bool:
+    """Whether stack and static data, now that they are known, leave too little for the arena."""
+    total = made.plan.arena + made.beside_arena
+    in_first_bank = made.plan.bank_sizes[0] + made.beside_arena
+    return in_first_bank > target.banks[0].size or (options.ram is not None and total > options.ram)
+
+
+def _report(graph: Graph, made: _Generated, target: Target, result: Compilation, options: Options) -> dict[str, Any]:
+    return build_report(
+        graph, made.graph, made.plan, made.program, target.banks, made.measured, result.notes, options.target
+    )
 
 
 def integer_graph(model: Model, options: Options, result: Compilation, progress: Progress) -> Graph:

@@ -37,7 +37,7 @@ def _headline(console: Console, report: Report) -> None:
     stack = "unknown" if ram["stack"] is None else f"{ram['stack']:,}"
     console.print(
         f"{report['model']}: {report['schedule']} schedule, {report['arithmetic']} arithmetic, "
-        f"input mode {report['input_mode']}, for {report['target']}",
+        f"input mode {report['input_mode']}, output mode {report['output_mode']}, for {report['target']}",
         style="bold",
         highlight=False,
         markup=False,
@@ -59,25 +59,61 @@ def _headline(console: Console, report: Report) -> None:
     console.print(f"  MACs   {macs['executed']:,} executed of {macs['nominal']:,} nominal{ratio}", highlight=False)
 
 
+def front(console: Console, points: Sequence[tuple[Report, Path | None]], as_json: bool) -> None:
+    """The plans that `explore` found, from the fastest to the smallest."""
+    if as_json:
+        keys = ("ram", "macs", "lower_bound")
+        rows = [{key: data[key] for key in keys} | {"folder": out and str(out)} for data, out in points]
+        console.print_json(json.dumps(rows))
+        return
+    table = Table(box=None, header_style="bold")
+    for title in ("", "RAM bytes", "arena", "MACs executed", "of nominal", "times the bound"):
+        table.add_column(title, justify="right")
+    for index, (data, out) in enumerate(points):
+        macs, bound = data["macs"], data["lower_bound"]
+        ratio = f"{macs['executed'] / macs['nominal']:.2f}x" if macs["nominal"] else ""
+        gap = "" if bound["gap"] is None else f"{bound['gap']:.2f}"
+        ram = data["ram"]
+        name = str(out) if out is not None else str(index)
+        table.add_row(name, f"{ram['total']:,}", f"{ram['arena']:,}", f"{macs['executed']:,}", ratio, gap)
+    console.print(table)
+
+
 def report(console: Console, data: Report) -> None:
     """The memory schedule as text."""
     _headline(console, data)
-    bound = data["lower_bound"]
-    console.print(f"  bound  {bound['bytes']:,} bytes: {bound['of']}", highlight=False)
     peak = data["peak"]
     held = ", ".join(_short(name, 40) for name in peak["buffers"][:PEAK_BUFFERS])
     hidden = len(peak["buffers"]) - PEAK_BUFFERS
     more = f" and {hidden} more" if hidden > 0 else ""
     console.print(
-        f"  peak   at step {peak['step']:,} of {data['steps']:,}, held by {held}{more}",
+        f"  peak   {peak['live_bytes']:,} bytes live at step {peak['step']:,} of {data['steps']:,}, the least for this "
+        f"order of jobs, held by {held}{more}",
         highlight=False,
         markup=False,
     )
+    _bounds(console, data)
     _stages(console, data)
     _timeline(console, data)
     _operators(console, data)
     if data["stack_path"]:
         console.print(f"deepest stack: {' > '.join(data['stack_path'])}", highlight=False, markup=False)
+
+
+def _bounds(console: Console, data: Report) -> None:
+    """What was reached against what no schedule can do without."""
+    bound, reached = data["lower_bound"], data["ram"]["arena"]
+    gap = f", {bound['gap']:.2f} times the bound" if bound["gap"] is not None else ""
+    console.print(f"  reached {reached:,} bytes of arena{gap}", highlight=False)
+    console.print(f"  bound  {bound['bytes']:,} bytes: {bound['of']}", highlight=False)
+    cut, sums = bound["row_cut"], bound["partial_sums"]
+    if cut is not None:
+        held = [f"{part['rows']} of {_short(part['value'], 40)}" for part in cut["through"][:PEAK_BUFFERS]]
+        more = len(cut["through"]) - PEAK_BUFFERS
+        held += [f"{more} more"] if more > 0 else []
+        console.print(f"         held in rows: {', '.join(held)}", highlight=False, markup=False)
+    if sums is not None and sums["bytes"] < cut["bytes"]:
+        console.print(f"         {sums['bytes']:,} bytes if every operator could keep partial sums", highlight=False)
 
 
 def _stages(console: Console, data: Report) -> None:

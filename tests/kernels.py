@@ -207,7 +207,8 @@ def print_entry(index: int, case: Case, kernel: Kernel) -> str:
 def sources_of(cases: Sequence[Case]) -> list[Path]:
     """The runtime files of the kernels' families."""
     root = runtime_dir() / "src"
-    families = {case.sample.op.kernel(case.sample.inputs, case.sample.output).source for case in cases}
+    kernels = [case.sample.op.kernel(case.sample.inputs, case.sample.output) for case in cases]
+    families = {stem for kernel in kernels for stem in (kernel.source, *kernel.uses)}
     portable = [root / f"{family}.c" for family in families]
     dsp = [path for family in families for path in (root / "dsp").glob(f"{family}*.c")]
     return sorted({path for path in (*portable, *dsp) if path.exists()})

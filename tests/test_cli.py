@@ -138,6 +138,34 @@ def test_streamed_input(tmp_path: Path) -> None:
     assert "equal" in done("verify", bundle, "-n", "3")
 
 
+@pytest.mark.parametrize(("name", "input_mode"), [("two", "buffer"), ("quantised", "buffer"), ("quantised", "stream")])
+def test_streamed_output(name: str, input_mode: str, tmp_path: Path) -> None:
+    """The same bytes everywhere, in less RAM where the output is a part of the peak."""
+    onnx.save(MODELS[name](), tmp_path / "small.onnx")
+    np.savez(tmp_path / "in.npz", **inputs_of(name, 2))
+    reports, results = {}, []
+    for mode in ("buffer", "stream"):
+        bundle = tmp_path / mode
+        modes = ("--input-mode", input_mode, "--output-mode", mode)
+        reports[mode] = json.loads(
+            done("compile", tmp_path / "small.onnx", "-o", bundle, "--schedule", "rows", *modes, "--json")
+        )
+        for place in ("python", "host", "qemu"):
+            done("run", bundle, "--input", tmp_path / "in.npz", "--on", place, "-o", tmp_path / f"{place}.npz")
+            results.append(dict(np.load(tmp_path / f"{place}.npz")))
+    assert [reports[mode]["output_mode"] for mode in reports] == ["buffer", "stream"]
+    arenas = [reports[mode]["ram"]["arena"] for mode in ("stream", "buffer")]
+    assert arenas[0] < arenas[1] or (name == "two" and arenas[0] == arenas[1])
+    assert reports["stream"]["ram"]["static"] == reports["buffer"]["ram"]["static"] + 12
+    for output, array in results[0].items():
+        assert all(np.array_equal(array, other[output]) for other in results), output
+    header = (tmp_path / "stream" / "model.h").read_text()
+    assert "small_on_row(" in header
+    assert "output mode stream" in done("report", tmp_path / "stream")
+    assert "equal" in done("verify", tmp_path / "stream", "-n", "3")
+    assert "cycles per inference" in done("profile", tmp_path / "stream", "--on", "qemu")
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_all_places_give_the_same(name: str, compiled: Callable[[str], Path], tmp_path: Path) -> None:
     """python, host and qemu, on a batch of two, close to onnxruntime."""

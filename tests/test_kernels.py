@@ -61,7 +61,7 @@ def complaint(kind: type[Conv2D], kernel: str, place: Place) -> str:
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("kernel", ["rnnc_conv2d_s8", "rnnc_depthwise_s8"])
+@pytest.mark.parametrize("kernel", ["rnnc_conv2d_s8", "rnnc_depthwise3x3_s8"])
 def test_finds_reads_outside_a_row(kernel: str, place: Place) -> None:
     assert complaint(WiderInput, kernel, place).startswith("conv2d [fast ")
 

@@ -105,6 +105,7 @@ LIBRARIES = (
         "it is the float reference for calibration; the compiler never runs models",
     ),
     Library("networkx", ("scheduler",), "the IR has its own, typed graph; only the search uses graph algorithms"),
+    Library("scipy", ("scheduler.row_cut",), "a compiled maximum flow, for one bound; numpy is enough elsewhere"),
     Library("jinja2", ("codegen.render",), "templates decide nothing, so one place may fill them in"),
     Library("click", ("cli",), "the library must be usable without a command line"),
     Library("torch", ("torch",), "PyTorch is an optional extra"),

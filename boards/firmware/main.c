@@ -10,6 +10,8 @@
 #include "rnnc.h"
 #include "rnnc_firmware.h"
 
+#include <string.h>
+
 #define NOINLINE __attribute__((noinline, used))
 #define STEP_BUDGET                                                               \
     64u /* jobs between two looks at the counter, which may wrap after 2^32 ticks \
@@ -35,6 +37,11 @@ typedef struct {
     int file;
     uint32_t noise;
 } source;
+
+#ifdef RNNC_FW_OUTPUT_BYTES
+/* The rows of streamed outputs, gathered until the run is over; a part of the firmware, not of the model. */
+static uint8_t gathered[RNNC_FW_OUTPUT_BYTES];
+#endif
 
 #ifdef RNNC_TRACE
 static int trace_file = BOARD_NO_FILE;
@@ -125,6 +132,25 @@ static uint8_t *row_address(const rnnc_port *port, unsigned row) {
     uint8_t *base = (uint8_t *)rnnc_engine_tensor(engine(), port->tensor);
     return base + (size_t)(row % t->ring) * t->row_bytes;
 }
+
+#ifdef RNNC_FW_OUTPUT_BYTES
+static uint8_t *output_row(unsigned output, unsigned row) {
+    uint8_t *start = gathered;
+    for (unsigned i = 0; i < output; ++i) {
+        start += RNNC_FW_MODEL.outputs[i].bytes;
+    }
+    return start + (size_t)row * RNNC_FW_MODEL.outputs[output].row_bytes;
+}
+
+static void gather_row(void *context, unsigned output, unsigned row, const void *data, size_t bytes) {
+    (void)context;
+    memcpy(output_row(output, row), data, bytes);
+}
+#else
+static uint8_t *output_row(unsigned output, unsigned row) {
+    return row_address(&RNNC_FW_MODEL.outputs[output], row);
+}
+#endif
 
 /* A linear congruential generator (Numerical Recipes); the toolchain knows it too, to check the
  * self-test. */
@@ -232,7 +258,7 @@ static int write_outputs(int file) {
     for (unsigned i = 0; i < RNNC_FW_MODEL.n_outputs; ++i) {
         const rnnc_port *port = &RNNC_FW_MODEL.outputs[i];
         for (unsigned row = 0; row < port->height; ++row) {
-            if (board_write(file, row_address(port, row), port->row_bytes) != 0) {
+            if (board_write(file, output_row(i, row), port->row_bytes) != 0) {
                 return 1;
             }
         }
@@ -245,7 +271,7 @@ static uint32_t hash_outputs(void) {
     for (unsigned i = 0; i < RNNC_FW_MODEL.n_outputs; ++i) {
         const rnnc_port *port = &RNNC_FW_MODEL.outputs[i];
         for (unsigned row = 0; row < port->height; ++row) {
-            hash = hash_bytes(hash, row_address(port, row), port->row_bytes);
+            hash = hash_bytes(hash, output_row(i, row), port->row_bytes);
         }
     }
     return hash;
@@ -341,11 +367,15 @@ int rnnc_firmware_main(void) {
     if (init_model() != RNNC_OK) {
         return fail("the model refused its arena");
     }
+#ifdef RNNC_FW_OUTPUT_BYTES
+    RNNC_FW_ON_ROW(&model_state, gather_row, NULL);
+#else
     for (unsigned i = 0; i < RNNC_FW_MODEL.n_outputs; ++i) {
         if (!is_whole(&RNNC_FW_MODEL.outputs[i])) {
             return fail("this firmware needs outputs that are held in a buffer");
         }
     }
+#endif
 #ifdef RNNC_TRACE
     trace_file = board_open("trace.bin", 1);
 #endif

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rnnc.codegen.cprint import float_literal, int_literal
-from rnnc.codegen.program import CArray, COp, CParams, CPort, CProgram, CStage, CTensor, CWindow
+from rnnc.codegen.program import CArray, COp, CParams, CPort, CProgram, CSink, CStage, CTensor, CWindow
 from rnnc.diagnostics import CompileError
 from rnnc.ir.graph import Graph, Node, Port, Value
 from rnnc.ir.op import Field, IntOp, Kernel, Table
@@ -74,10 +74,12 @@ class _Lowering:
             for index, (node, kernel) in enumerate(zip(self.nodes, kernels, strict=True))
         ]
         sources = tuple(dict.fromkeys(kernel.source for kernel in kernels))
+        called = (stem for kernel in kernels for stem in kernel.uses)
         return CProgram(
             name=self.name,
             tflite=self.graph.arithmetic == "tflite",
-            stream=self.plan.input_mode == "stream",
+            stream_input=self.plan.input_mode == "stream",
+            stream_output=self.plan.output_mode == "stream",
             model=comment(self.graph.name),
             headers=tuple(f"rnnc_{source}.h" for source in sources),
             arrays=tuple(self.arrays),
@@ -86,11 +88,11 @@ class _Lowering:
             windows=tuple(self.windows),
             ops=tuple(ops),
             stages=self.stages(),
-            sinks=tuple(self.node_index[sink] for stage in self.plan.stages for sink in stage.sinks),
+            sinks=self.sinks(),
             inputs=self.ports(self.graph.inputs, "input"),
             outputs=self.ports(self.graph.outputs, "output"),
             bank_sizes=used_banks(self.plan.bank_sizes),
-            runtime=("engine", *sources),
+            runtime=("engine", *dict.fromkeys((*sources, *called))),
         )
 
     def kernel(self, node: Node) -> Kernel:
@@ -103,7 +105,7 @@ class _Lowering:
 
     def expression(self, stem: str, key: str, value: Field, node: Node) -> str:
         if isinstance(value, Table):
-            return self.array(f"{stem}_{key.rsplit('.', maxsplit=1)[-1]}", value, node)
+            return self.array(f"{stem}_{key.replace('requant.', '').replace('.', '_')}", value, node)
         if isinstance(value, int):
             return int_literal(value)
         return "NULL" if value is None else value
@@ -166,6 +168,13 @@ class _Lowering:
             result.append(CStage(text, op, len(stage.nodes), sink, len(stage.sinks), stage.ticks))
             op, sink = op + len(stage.nodes), sink + len(stage.sinks)
         return tuple(result)
+
+    def sinks(self) -> tuple[CSink, ...]:
+        return tuple(
+            CSink(self.node_index[sink], lead)
+            for stage in self.plan.stages
+            for sink, lead in zip(stage.sinks, stage.leads or (0,) * len(stage.sinks), strict=True)
+        )
 
     def ports(self, ports: Sequence[Port], kind: str) -> tuple[CPort, ...]:
         names: Mapping[str, str] = unique_identifiers([port.name for port in ports], kind)

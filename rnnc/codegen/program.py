@@ -77,6 +77,12 @@ class CStage:
 
 
 @dataclass(frozen=True, slots=True)
+class CSink:
+    op: int
+    lead: int
+
+
+@dataclass(frozen=True, slots=True)
 class CPort:
     """An input or output: ``argument`` is its C name, ``macro`` the stem of its constants."""
 
@@ -99,7 +105,8 @@ class CPort:
 class CProgram:
     name: str
     tflite: bool
-    stream: bool
+    stream_input: bool
+    stream_output: bool
     model: str
     headers: tuple[str, ...]
     arrays: tuple[CArray, ...]
@@ -108,7 +115,7 @@ class CProgram:
     windows: tuple[CWindow, ...]
     ops: tuple[COp, ...]
     stages: tuple[CStage, ...]
-    sinks: tuple[int, ...]
+    sinks: tuple[CSink, ...]
     inputs: tuple[CPort, ...]
     outputs: tuple[CPort, ...]
     bank_sizes: tuple[int, ...]
@@ -123,3 +130,8 @@ class CProgram:
     def counters(self) -> int:
         """Entries of the engine's counter array: done and path by operator, given by input."""
         return 2 * len(self.ops) + len(self.inputs)
+
+    @property
+    def output_bytes(self) -> int:
+        """Of all outputs together."""
+        return sum(port.bytes for port in self.outputs)

@@ -27,6 +27,11 @@ class Api:
     sizes: str
     bank_macros: str
     first_output: str
+    outputs: str
+    engine_type: str
+    engine_member: str
+    engine: str
+    """The rnnc_engine within ``m``."""
 
 
 def api_of(program: CProgram) -> Api:
@@ -45,6 +50,10 @@ def api_of(program: CProgram) -> Api:
         sizes=", ".join(sizes),
         bank_macros=", ".join(f"{program.upper}_ARENA{index or ''}_SIZE" for index in range(len(program.bank_sizes))),
         first_output=f"{program.name}_{program.outputs[0].argument}",
+        outputs=", ".join(port.argument for port in program.outputs),
+        engine_type="rnnc_row_engine" if program.stream_output else "rnnc_engine",
+        engine_member="rows" if program.stream_output else "engine",
+        engine="m->rows.engine" if program.stream_output else "m->engine",
     )
 
 

@@ -9,11 +9,20 @@ from typing import Any
 from rnnc.codegen.lower import int_op
 from rnnc.codegen.program import CProgram
 from rnnc.ir.graph import Graph
+from rnnc.scheduler.bounds import Bounds, memory_bounds
+from rnnc.scheduler.execution import Network
 from rnnc.scheduler.plan import Buffer, Plan
+from rnnc.scheduler.row_cut import RowCut
+from rnnc.scheduler.segments import Options
 from rnnc.target import Bank
 
 POINTER, ENGINE_POINTERS, ENGINE_COUNTERS = 4, 6, 4
 """rnnc_engine on a 32-bit core: model, two banks, done, given, path; depth, stage, tick, sink."""
+ROW_ENGINE_POINTERS = 3
+"""What rnnc_row_engine adds: sink, context, copies."""
+
+CARRIED = "whole rows and sums of accumulating operators that any one-pass schedule carries"
+FRAMES = "whole inputs at the start or whole outputs at the end"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +38,13 @@ class Measured:
 
 def static_bytes(program: CProgram) -> int:
     """sizeof(NAME_t) on a 32-bit core."""
-    size = POINTER * ENGINE_POINTERS + 2 * ENGINE_COUNTERS + 2 * program.counters
+    pointers = ENGINE_POINTERS + (ROW_ENGINE_POINTERS if program.stream_output else 0)
+    size = POINTER * pointers + 2 * ENGINE_COUNTERS + 2 * program.counters
     return (size + POINTER - 1) // POINTER * POINTER
 
 
 def build_report(
+    given: Graph,
     graph: Graph,
     plan: Plan,
     program: CProgram,
@@ -42,9 +53,13 @@ def build_report(
     notes: Sequence[Mapping[str, str]],
     target: str,
 ) -> dict[str, Any]:
-    """The report as JSON data; stack, code and tables are None where no Arm compiler could measure them."""
+    """The report as JSON data; stack, code and tables are None where no Arm compiler could measure them.
+
+    ``given`` is the graph before the scheduler chose operators: bounds are about any choice, so about that one.
+    """
     static = static_bytes(program)
     weights = sum(array.bytes for array in program.arrays)
+    modes = Options(plan.input_mode, plan.output_mode)
     return {
         "model": program.name,
         "source": graph.name,
@@ -70,13 +85,10 @@ def build_report(
             "tables": measured.constants - weights if measured else None,
         },
         "macs": {"nominal": graph.nominal_macs, "executed": plan.executed_macs},
-        "lower_bound": {
-            "bytes": plan.live_peak,
-            "of": "live bytes of this order of execution, perfectly packed",
-        },
+        "lower_bound": bound_report(memory_bounds(Network(given), modes), plan.arena),
         "stages": [asdict(stage) for stage in plan.stages],
         "buffers": [_buffer(buffer) for buffer in plan.buffers],
-        "peak": {"step": plan.peak_step, "buffers": list(plan.peak_buffers)},
+        "peak": {"step": plan.peak_step, "live_bytes": plan.live_peak, "buffers": list(plan.peak_buffers)},
         "steps": plan.jobs,
         "ops": _ops(graph, plan, program),
         "inputs": [_port(port) for port in program.inputs],
@@ -84,6 +96,34 @@ def build_report(
         "stack_path": list(measured.stack_path) if measured else [],
         "notes": [*notes, *({"pass": "schedule", "text": note} for note in plan.notes)],
     }
+
+
+def bound_report(bounds: Bounds, arena: int) -> dict[str, Any]:
+    """What is known from below, and ``gap``: how many times the bound the arena is (None for a bound of 0)."""
+    cut = bounds.row_cut
+    of = FRAMES
+    if cut is not None and cut.bytes >= bounds.frames:
+        of = f"{CARRIED} after {cut.after_rows} input rows"
+    return {
+        "bytes": bounds.bytes,
+        "of": of,
+        "gap": round(arena / bounds.bytes, 3) if bounds.bytes else None,
+        "frames": {"bytes": bounds.frames, "of": FRAMES},
+        "row_cut": _cut(cut, CARRIED),
+        "partial_sums": _cut(bounds.partial_sums, f"{CARRIED} or partial sums of any operator"),
+        "one_job": {
+            "bytes": bounds.one_job.bytes,
+            "of": f"input and output rows of one job of '{bounds.one_job.node}'",
+        },
+        "layerwise": {
+            "bytes": bounds.layerwise.bytes,
+            "of": f"no bound: whole tensors side by side, layer by layer, most at '{bounds.layerwise.node}'",
+        },
+    }
+
+
+def _cut(cut: RowCut | None, of: str) -> dict[str, Any] | None:
+    return None if cut is None else {**asdict(cut), "of": of}
 
 
 def _buffer(buffer: Buffer) -> dict[str, Any]:

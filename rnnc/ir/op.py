@@ -53,6 +53,15 @@ class Window:
 
 
 @dataclass(frozen=True, eq=False)
+class Dependency:
+    """Output row output_rows[i] is computed from row input_rows[i] (and others) of input ``input``."""
+
+    input: int
+    input_rows: npt.NDArray[np.int64]
+    output_rows: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
 class WindowRows:
     """Rows gathered for n output rows: ``values`` [n, rows, width, channels], ``present`` [n, rows] is False
     for padding, whose values are zeros to be replaced by whatever the operator pads with."""
@@ -77,13 +86,15 @@ Field = int | Table | str | None
 class Kernel:
     """The call that runs a node: C function, its parameter struct type and members in order of declaration.
 
-    ``source`` is the runtime file (stem) that defines it; members with a dot name a nested struct's member.
+    ``source`` is the runtime file (stem) that defines it, ``uses`` are others that it calls; members with a dot
+    name a nested struct's member.
     """
 
     function: str
     struct: str
     members: Mapping[str, Field]
     source: str
+    uses: tuple[str, ...] = ()
 
 
 class Op(ABC):
@@ -151,7 +162,8 @@ class IntOp(Op):
         """Rows needed of each input."""
 
     def jobs(self, inputs: Sequence[TensorType], output: TensorType) -> int:
-        """Units of work; more than output rows for an operator that accumulates over its input rows."""
+        """Units of work: as many as output rows, or more for an operator whose first jobs only take in rows. Each of
+        the last ones then makes a row."""
         return output.height
 
     @abstractmethod
@@ -159,8 +171,19 @@ class IntOp(Op):
         """Output rows [n, width, channels] from the rows that ``output_windows`` names for each."""
 
     def output_windows(self, inputs: Sequence[TensorType]) -> tuple[Window, ...]:
-        """Rows on which output row y depends; differs from `windows` where the operator accumulates."""
+        """Rows on which output row y depends; differs from `windows` where the operator remembers
+        what earlier jobs read."""
         return self.windows(inputs)
+
+    def dependencies(self, inputs: Sequence[TensorType], output: TensorType) -> Iterator[Dependency]:
+        """The rows whose elements enter each output row; fewer than `output_windows` has where a kernel is handed
+        more than it uses."""
+        rows = np.arange(output.height)
+        for window in self.output_windows(inputs):
+            for tap in range(window.rows):
+                read = rows * window.stride - window.pad + tap * window.dilation
+                inside = (read >= 0) & (read < inputs[window.input].height)
+                yield Dependency(window.input, read[inside], rows[inside])
 
     def macs(self, inputs: Sequence[TensorType], output: TensorType) -> int:
         """Multiply-accumulates executed for the whole output."""
@@ -174,15 +197,24 @@ class IntOp(Op):
         """Memory kept from the first job of a run to its last."""
         return 0
 
+    def partial_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
+        """At least so many bytes can stand for those input rows of one output row that are there before the others
+        are: a partial sum, whether or not the kernel can stop at one. For bounds of memory, so never too much."""
+        if self.jobs(inputs, output) != output.height:
+            return self.state_bytes(inputs, output)
+        return output.row_bytes
+
     def leaner(self, inputs: Sequence[TensorType], output: TensorType) -> tuple[IntOp, ...]:
         """The same operator with less scratch or state and more cycles, the fastest first."""
         return ()
 
-    def fused(
-        self, producer: IntOp, inputs: Sequence[TensorType], between: TensorType, output: TensorType
+    @classmethod
+    def fusions(
+        cls, first: IntOp, then: IntOp, inputs: Sequence[TensorType], between: TensorType, output: TensorType
     ) -> tuple[IntOp, ...]:
-        """Operators that make ``output`` straight from the ``inputs`` of ``producer``, whose result (``between``)
-        only this operator reads; the fewest MACs first."""
+        """Operators of this class that do the work of ``first``, whose result (``between``) nothing but ``then``
+        reads, and of ``then``: straight from the ``inputs`` of the one to the ``output`` of the other. The fastest
+        come first."""
         return ()
 
     def weight_bytes(self) -> int:

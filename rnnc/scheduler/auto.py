@@ -70,6 +70,14 @@ def _check(network: Network, mode: Mode, options: Options) -> None:
                     why="a streamed input is held only as long as an operator needs its rows",
                     remedy="--input-mode buffer",
                 )
+    if options.output_mode == "stream":
+        for value in sorted(network.outputs):
+            if value < network.n_inputs:
+                raise CompileError(
+                    f"the output '{network.values[value].name}' is an input as it came, so it cannot be streamed",
+                    why="rows are delivered as operators make them, and no operator makes these",
+                    remedy="--output-mode buffer",
+                )
 
 
 def _drafts(network: Network, mode: Mode, options: Options) -> list[Draft]:

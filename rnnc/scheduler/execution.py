@@ -36,18 +36,25 @@ class Task:
     height: int
 
     @property
-    def accumulates(self) -> bool:
-        """The whole output appears with the last job."""
-        return self.jobs != self.height
+    def warm_up(self) -> int:
+        """Jobs that come before the one that makes the first output row."""
+        return self.jobs - self.height
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A stage by task numbers: ``tasks`` in topological order, ``sinks`` pulled in turn over ``ticks``."""
+    """A stage by task numbers: ``tasks`` in topological order, ``sinks`` pulled in turn over ``ticks``, each
+    ahead of its share by ``leads`` jobs."""
 
     tasks: tuple[int, ...]
     sinks: tuple[int, ...]
     ticks: int = 1
+    leads: tuple[int, ...] = ()
+
+    def target(self, sink: int, tick: int, jobs: int) -> int:
+        """Jobs that sink number ``sink`` must have done at the end of a tick."""
+        lead = self.leads[sink] if self.leads else 0
+        return min(jobs, -(-(tick + 1) * jobs // self.ticks) + lead)
 
 
 class Network:
@@ -103,14 +110,17 @@ class Network:
             if self.tasks[task].output in self.outputs
             or any(reader not in inside for reader in self.readers[self.tasks[task].output])
         )
-        ticks = max(self.tasks[task].jobs for task in sinks) if len(sinks) > 1 else 1
-        return Piece(tuple(tasks), sinks, ticks)
+        if len(sinks) == 1:
+            return Piece(tuple(tasks), sinks)
+        ticks = max(self.tasks[task].jobs for task in sinks)
+        return Piece(tuple(tasks), sinks, ticks, leads_of(self, tasks, sinks, ticks))
 
     def piece_of(self, stage: Stage) -> Piece:
         return Piece(
             tuple(self.task_of[name] for name in stage.nodes),
             tuple(self.task_of[name] for name in stage.sinks),
             stage.ticks,
+            stage.leads,
         )
 
     def stage_of(self, piece: Piece) -> Stage:
@@ -119,7 +129,47 @@ class Network:
             tuple(self.tasks[task].node.name for task in piece.tasks),
             tuple(self.tasks[task].node.name for task in piece.sinks),
             piece.ticks,
+            piece.leads,
         )
+
+
+def leads_of(network: Network, tasks: Sequence[int], sinks: Sequence[int], ticks: int) -> tuple[int, ...]:
+    """How far each sink can be ahead of its share.
+
+    The sink with the widest view makes everybody's rows early. What the others can make of those rows they make
+    at once, instead of letting the rows wait for them.
+    """
+    needs = [_demands(network, tasks, sink) for sink in sinks]
+    tick = np.arange(1, ticks + 1)
+    share = [-(-tick * network.tasks[sink].jobs // ticks) for sink in sinks]
+    there: dict[int, Steps] = {}
+    for need, jobs in zip(needs, share, strict=True):
+        for value, rows in need.items():
+            there[value] = np.maximum(there.get(value, np.zeros(ticks, np.int64)), rows[jobs])
+    leads = []
+    for need, jobs in zip(needs, share, strict=True):
+        possible = [np.searchsorted(rows, there[value], side="right") - 1 for value, rows in need.items()]
+        behind = jobs < jobs[-1]
+        ahead = np.min(possible, axis=0) - jobs if possible else np.zeros(ticks, np.int64)
+        leads.append(max(0, int(ahead[behind].min(initial=int(jobs[-1])))) if behind.any() else 0)
+    return tuple(leads)
+
+
+def _demands(network: Network, tasks: Sequence[int], sink: int) -> dict[int, Steps]:
+    """For 0, 1, ... jobs of a sink, the rows that must be there of each value that ``tasks`` read from outside."""
+    need = {network.tasks[sink].output: np.arange(network.tasks[sink].jobs + 1)}
+    for index in reversed(tasks):
+        task = network.tasks[index]
+        rows = need.pop(task.output, None)
+        if rows is None:
+            continue
+        jobs = rows if index == sink else np.where(rows > 0, rows + task.warm_up, 0)
+        for window in task.windows:
+            value = task.inputs[window.input]
+            reach = np.clip((jobs - 1) * window.stride + window.last(0) + 1, 0, network.values[value].type.height)
+            reach = np.where(jobs > 0, reach, 0)
+            need[value] = np.maximum(need[value], reach) if value in need else reach
+    return need
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,8 +222,8 @@ class _Engine:
     def run(self, pieces: Sequence[Piece]) -> Execution:
         for piece in pieces:
             for tick in range(piece.ticks):
-                for sink in piece.sinks:
-                    target = -(-(tick + 1) * self.network.tasks[sink].jobs // piece.ticks)
+                for number, sink in enumerate(piece.sinks):
+                    target = piece.target(number, tick, self.network.tasks[sink].jobs)
                     while self.done[sink] < target:
                         self._pull(sink)
         pushed = {
@@ -211,10 +261,8 @@ class _Engine:
         self.order.append(index)
         self.job.append(self.done[index])
         self.done[index] += 1
-        if not task.accumulates:
+        if self.done[index] > task.warm_up:
             self.present[task.output] += 1
-        elif self.done[index] == task.jobs:
-            self.present[task.output] = task.height
 
 
 Event = tuple[int, Literal["push", "job"], int, int]

@@ -113,10 +113,8 @@ def _row_lives(
         if producer in tasks:
             written = np.full(height, NEVER, np.int64)
             steps = tasks[producer]
-            if not network.tasks[producer].accumulates:
-                written[: len(steps)] = steps
-            elif len(steps) == network.tasks[producer].jobs:
-                written[:] = steps[-1]
+            made = steps[network.tasks[producer].warm_up :]
+            written[: len(made)] = made
         elif value in execution.pushed:
             written = execution.pushed[value]
         lives[value] = Rows(written, np.where(written < NEVER, written, -1))
@@ -172,7 +170,7 @@ def _overwritable(network: Network, index: int, lives: dict[int, Rows]) -> Itera
         value = task.inputs[position]
         kind = network.values[value].type
         row_by_row = all((w.rows, w.stride, w.pad) == (1, 1, 0) for w in task.windows if task.inputs[w.input] == value)
-        if value not in lives or not row_by_row or task.accumulates:
+        if value not in lives or not row_by_row or task.warm_up:
             continue
         if (kind.height, kind.row_bytes) != (output.height, output.row_bytes):
             continue

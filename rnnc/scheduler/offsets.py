@@ -90,6 +90,22 @@ def pack(parts: Sequence[Block], capacities: Sequence[int | None], input_bank: i
     return min(spilled, key=lambda placement: placement.total, default=alone)
 
 
+def quick_size(parts: Sequence[Block], enough: int = 0) -> int:
+    """Bytes of a single bank that first fit needs, in the best of its orders: an estimate of what `pack` reaches.
+
+    Stops at the first order that needs at most ``enough``.
+    """
+    matrix, sizes = distances(parts), _aligned_sizes(parts)
+    best = 2**62
+    for turned in (False, True):
+        chosen = _turned(matrix, sizes) if turned else matrix
+        for order in _orders(parts):
+            best = min(best, _first_fit(parts, chosen, order)[1])
+            if best <= enough:
+                return best
+    return best
+
+
 def _shuffles(parts: Sequence[Block]) -> Iterator[list[int]]:
     """Orders near the one by size, the same ones every time."""
     chance = random.Random(len(parts))

@@ -53,12 +53,14 @@ class Strip:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Nodes in topological order, by name. ``ticks`` is the number of demands that each sink is spread over."""
+    """Nodes in topological order, by name. ``ticks`` is the number of demands that each sink is spread over, and
+    ``leads`` (by sink) how many jobs it is ahead of its share, as its rows can be made early."""
 
     kind: Schedule
     nodes: tuple[str, ...]
     sinks: tuple[str, ...]
     ticks: int
+    leads: tuple[int, ...] = ()
     strips: tuple[Strip, ...] = ()
 
 

@@ -18,6 +18,10 @@ class Options:
     output_mode: OutputMode = "buffer"
 
 
+Peaks = dict[tuple[object, ...], int]
+"""Peaks of stages by operators and by names of what is held and streamed: valid for all graphs that share them."""
+
+
 class Costs:
     """Peaks of stages, each executed once and remembered. Sets of finished tasks are bit masks.
 
@@ -25,13 +29,13 @@ class Costs:
     reach, where the exact count may rest on slots that are free at moments of no use to others.
     """
 
-    def __init__(self, network: Network, options: Options, full_rings: bool = False) -> None:
+    def __init__(self, network: Network, options: Options, full_rings: bool = False, memo: Peaks | None = None) -> None:
         self.network, self.options, self.full_rings = network, options, full_rings
         self.size = [value.type.bytes for value in network.values]
         self.readers = [mask_of(readers) for readers in network.readers]
         self.kept = [options.output_mode == "buffer" and v in network.outputs for v in range(len(self.size))]
         self._crossing: dict[int, frozenset[int]] = {}
-        self._peaks: dict[tuple[tuple[int, ...], frozenset[int], frozenset[int]], int] = {}
+        self._peaks: Peaks = {} if memo is None else memo
 
     def crossing(self, finished: int) -> frozenset[int]:
         """Values that are in memory when just these tasks are finished."""
@@ -64,7 +68,13 @@ class Costs:
         aside = sum(self.size[value] for value in before - read)
         held = after & (read | made)
         streamed = frozenset(value for value in read - before if value < network.n_inputs)
-        key = tuple(tasks), held, streamed
+        key = (
+            tuple(network.tasks[task].op for task in tasks),
+            tuple(network.tasks[task].node.name for task in tasks),
+            frozenset(network.values[value].name for value in held),
+            frozenset(network.values[value].name for value in streamed),
+            self.full_rings,
+        )
         if key not in self._peaks:
             self._peaks[key] = self._peak(tasks, held, read | made, streamed)
         return self._peaks[key] + aside

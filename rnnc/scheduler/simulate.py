@@ -54,7 +54,7 @@ class _Simulator:
         self.consumed = {
             index: _Consumed([np.zeros(value.type.shape, value.type.dtype) for value in task.node.inputs])
             for index, task in enumerate(self.network.tasks)
-            if task.accumulates
+            if task.warm_up
         }
         self.outputs = {
             value: np.zeros(self.network.values[value].type.shape, self.network.values[value].type.dtype)
@@ -83,15 +83,14 @@ class _Simulator:
         self._poison(self.private[task.node.name, "scratch"])
         if job == 0:
             self._poison(self.private[task.node.name, "state"])
-        if not task.accumulates:
-            rows = task.op.compute(self._gather(task, job))
-            self._deliver(task, job, rows[0])
+        if not task.warm_up:
+            self._deliver(task, job, task.op.compute(self._gather(task, job))[0])
             return
         self._consume(index, task, job)
-        if job == task.jobs - 1:
-            windows = gather(task.op, self.consumed[index].arrays, task.node.input_types, range(task.height))
-            for row, values in enumerate(task.op.compute(windows)):
-                self._deliver(task, row, values)
+        row = job - task.warm_up
+        if row >= 0:
+            windows = gather(task.op, self.consumed[index].arrays, task.node.input_types, [row])
+            self._deliver(task, row, task.op.compute(windows)[0])
 
     def _gather(self, task: Task, job: int) -> list[WindowRows]:
         result: list[WindowRows] = []

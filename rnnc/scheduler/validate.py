@@ -95,10 +95,11 @@ class _Player:
                     self._write_row(port.value)
         for stage in self.plan.stages:
             for tick in range(stage.ticks):
-                for name in stage.sinks:
+                for number, name in enumerate(stage.sinks):
                     node = self.node[name]
                     jobs = _op(node).jobs(node.input_types, node.output.type)
-                    while self.done[name] * stage.ticks < (tick + 1) * jobs:
+                    lead = stage.leads[number] if stage.leads else 0
+                    while self.done[name] < jobs and (self.done[name] - lead) * stage.ticks < (tick + 1) * jobs:
                         self._demand(node)
         self._check_end()
 
@@ -150,12 +151,12 @@ class _Player:
         for value, row in reads:
             self._check_row(value, row, f"was overwritten before job {job} of '{node.name}' reads it")
         self.done[node.name] += 1
-        if jobs == output.type.height or self.done[node.name] == jobs:
-            for _ in range(1 if jobs == output.type.height else output.type.height):
-                row = self._write_row(output)
-                for value, other in reads:
-                    if not self._in_place(node, value, other, row):
-                        self._check_row(value, other, f"is overwritten by job {job} of '{node.name}' as it reads it")
+        if self.done[node.name] > jobs - output.type.height:
+            row = self._write_row(output)
+            self._check_row(output, row, f"is overwritten by job {job} of '{node.name}', which made it")
+            for value, other in reads:
+                if not self._in_place(node, value, other, row):
+                    self._check_row(value, other, f"is overwritten by job {job} of '{node.name}' as it reads it")
         for kind, size in needed.items():
             self._claim(node, kind, size, fresh=False)
         self.step += 1

@@ -11,7 +11,7 @@ from rnnc.ir.ops import OPS
 from rnnc.ir.text import parse_graph
 from rnnc.ir.verify import verify
 from rnnc.scheduler.auto import Mode, schedule
-from rnnc.scheduler.plan import InputMode, Plan
+from rnnc.scheduler.plan import InputMode, OutputMode, Plan
 from rnnc.target import load_target
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -34,9 +34,10 @@ graph "two outputs" arithmetic=tflite macs=0 {
   output "9 cut!" %s as uint8(2, 2, 2) axes=() batched
 }
 """
-GRAPHS: dict[str, tuple[str, Mode, InputMode]] = {
-    "residual": (RESIDUAL, "rows", "stream"),
-    "two_outputs": (TWO_OUTPUTS, "layer", "buffer"),
+GRAPHS: dict[str, tuple[str, Mode, InputMode, OutputMode]] = {
+    "residual": (RESIDUAL, "rows", "stream", "buffer"),
+    "two_outputs": (TWO_OUTPUTS, "layer", "buffer", "buffer"),
+    "two_outputs_streamed": (TWO_OUTPUTS, "rows", "buffer", "stream"),
 }
 
 
@@ -47,7 +48,7 @@ def graph_of(name: str) -> Graph:
 
 
 def plan_of(name: str, graph: Graph) -> Plan:
-    return schedule(graph, load_target(), GRAPHS[name][1], GRAPHS[name][2])
+    return schedule(graph, load_target(), *GRAPHS[name][1:])
 
 
 def program_of(name: str) -> CProgram:

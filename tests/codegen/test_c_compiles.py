@@ -50,8 +50,9 @@ def test_the_runtime_has_no_warnings(compiler: str, tflite: int, tmp_path: Path)
 @pytest.mark.parametrize("name", MODELS)
 def test_bundles_have_no_warnings(name: str, compiler: str, tmp_path: Path) -> None:
     """As a user builds them, with `cc *.c` and no other flag than the warnings."""
-    mode = "stream" if name == "pooled" else "buffer"
-    bundle = bundle_of(name, tmp_path, input_mode=mode, target="host")
+    modes = {"pooled": ("stream", "buffer"), "two": ("buffer", "stream"), "quantised": ("stream", "stream")}
+    input_mode, output_mode = modes.get(name, ("buffer", "buffer"))
+    bundle = bundle_of(name, tmp_path, input_mode=input_mode, output_mode=output_mode, target="host")
     (tmp_path / "objects").mkdir()
     command = [compiler, *STRICT, "-c", *sorted(bundle.folder.glob("*.c"))]
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The generated C of two small graphs, to be read: `pytest tests/codegen --update-golden` rewrites it."""
+"""The generated C of small graphs, to be read: `pytest tests/codegen --update-golden` rewrites it."""
 
 from __future__ import annotations
 

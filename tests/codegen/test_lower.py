@@ -71,8 +71,17 @@ def test_tensors_windows_and_jobs() -> None:
         ("rnnc_max_pool_s8", 0, 1, 1, 4),
         ("rnnc_concat", 1, 2, 2, 4),
     ]
-    assert program.stream
+    assert program.stream_input
+    assert not program.stream_output
     assert program.runtime == ("engine", "pool", "shape")
+
+
+def test_streamed_outputs_cost_three_pointers() -> None:
+    held, streamed = program_of("two_outputs"), program_of("two_outputs_streamed")
+    assert streamed.stream_output
+    assert not held.stream_output
+    assert static_bytes(streamed) == static_bytes(held) + 12
+    assert streamed.output_bytes == 24
 
 
 def test_equal_tables_are_stored_once() -> None:

@@ -160,7 +160,6 @@ static int write_result(int file, int damaged, uint32_t ticks, const uint8_t *ou
 }
 
 static int run_trial(const kernel_case *c, int file, unsigned misalignment, unsigned in_place) {
-    int accumulates = c->jobs != c->output.height;
     size_t output_bytes = c->output.row_bytes * c->output.height;
     block_list kept = {.n_blocks = 0};
     size_t mark = pool_mark();
@@ -174,12 +173,10 @@ static int run_trial(const kernel_case *c, int file, unsigned misalignment, unsi
         size_t job_mark = pool_mark();
         uint8_t *shared = gather(c, number, misalignment, in_place, &list, rows);
         uint8_t *scratch = add_block(&list, c->scratch_bytes, 0, 0);
-        uint8_t *out = output;
-        if (!accumulates) {
-            out = shared != NULL
-                      ? shared
-                      : add_block(&list, c->output.row_bytes, row_offset(&c->output, misalignment), 0);
-        }
+        uint8_t *out = shared != NULL
+                           ? shared
+                           : add_block(&list, c->output.row_bytes, row_offset(&c->output, misalignment), 0);
+        int32_t row = number - (int32_t)(c->jobs - c->output.height);
         rnnc_job job = {.rows = rows,
                         .out = out,
                         .scratch = scratch,
@@ -189,8 +186,8 @@ static int run_trial(const kernel_case *c, int file, unsigned misalignment, unsi
         uint32_t start = board_ticks();
         c->kernel(c->params, &job);
         ticks += board_ticks() - start;
-        if (!accumulates) {
-            memcpy(output + (uint32_t)number * c->output.row_bytes, out, c->output.row_bytes);
+        if (row >= 0) {
+            memcpy(output + (uint32_t)row * c->output.row_bytes, out, c->output.row_bytes);
         }
         damaged |= guards_damaged(&list);
         release(&list, job_mark);

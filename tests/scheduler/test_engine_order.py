@@ -34,7 +34,7 @@ static const rnnc_tensor tensors[] = {{{tensors}}};
 static const rnnc_window windows[] = {{{windows}}};
 static const rnnc_op ops[] = {{{ops}}};
 static const rnnc_stage stages[] = {{{stages}}};
-static const uint16_t sinks[] = {{{sinks}}};
+static const rnnc_sink sinks[] = {{{sinks}}};
 static const uint32_t bank_size[] = {{{arena}}};
 static const rnnc_model model = {{.tensors = tensors, .windows = windows, .ops = ops, .stages = stages,
     .sinks = sinks, .bank_size = bank_size, .n_tensors = {n_tensors}, .n_ops = {n_ops}, .n_stages = {n_stages},
@@ -77,7 +77,8 @@ def program(network: Network, plan: Plan) -> str:
     for stage in plan.stages:
         first_op = number[network.task_of[stage.nodes[0]]]
         stages.append(row([first_op, len(stage.nodes), len(sinks), len(stage.sinks), stage.ticks]))
-        sinks += [str(number[network.task_of[name]]) for name in stage.sinks]
+        leads = stage.leads or (0,) * len(stage.sinks)
+        sinks += [row([number[network.task_of[name]], lead]) for name, lead in zip(stage.sinks, leads, strict=True)]
     return MAIN.format(
         arena=plan.arena, params=", ".join(params), tensors=", ".join(tensors), windows=", ".join(windows),
         ops=", ".join(ops), stages=", ".join(stages), sinks=", ".join(sinks), n_tensors=len(tensors),

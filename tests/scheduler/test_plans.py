@@ -188,6 +188,14 @@ def test_patches_are_refused() -> None:
         schedule(mobile_network(), ROOMY, "patches")
 
 
+def test_an_input_cannot_be_a_streamed_output() -> None:
+    b = Builder((4, 4, 1))
+    y = b.add(Negate(), b.inputs[0])
+    with pytest.raises(CompileError, match="the output 'x0' is an input as it came") as caught:
+        schedule(b.done(y, b.inputs[0]), ROOMY, "auto", "buffer", "stream")
+    assert "--output-mode buffer" in str(caught.value)
+
+
 def test_a_streamed_input_cannot_be_an_output() -> None:
     b = Builder((4, 4, 1))
     y = b.add(Negate(), b.inputs[0])

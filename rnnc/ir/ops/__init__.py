@@ -5,6 +5,7 @@ from __future__ import annotations
 from rnnc.ir.op import FloatOp, IntOp, Op
 from rnnc.ir.ops.activation import Clamp, HardSigmoid, HardSwish, LeakyRelu, Lut, Sigmoid, Tanh
 from rnnc.ir.ops.affine import Affine
+from rnnc.ir.ops.bottleneck import Bottleneck
 from rnnc.ir.ops.conv import Conv, Conv2D
 from rnnc.ir.ops.dense import Dense, DenseInt
 from rnnc.ir.ops.elementwise import (
@@ -22,6 +23,7 @@ from rnnc.ir.ops.global_pool import GlobalAverage, GlobalAveragePool, GlobalMax,
 from rnnc.ir.ops.norm import LpNorm, LpNormInt8
 from rnnc.ir.ops.pad import Pad, PadRows
 from rnnc.ir.ops.pool import AveragePool, AveragePool2D, MaxPool, MaxPool2D
+from rnnc.ir.ops.pooled import PooledPointwise
 from rnnc.ir.ops.quantize import Dequantize, Quantize
 from rnnc.ir.ops.reduce import ChannelMax, ReduceMax
 from rnnc.ir.ops.requantise import Requantise
@@ -66,6 +68,7 @@ INT_OPS: tuple[type[IntOp], ...] = (
     AddPixelTflite,
     AddTflite,
     AveragePool2D,
+    Bottleneck,
     ChannelMax,
     ConcatRows,
     Conv2D,
@@ -78,6 +81,7 @@ INT_OPS: tuple[type[IntOp], ...] = (
     MulInt8,
     MulPixelInt8,
     PadRows,
+    PooledPointwise,
     RnnPoolInt,
     SliceRows,
     SoftmaxInt8,

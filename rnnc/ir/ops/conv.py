@@ -32,11 +32,14 @@ Pads = tuple[int, int, int, int]
 
 
 COLUMN_PIXELS = 3
-"""Output pixels whose columns stand side by side in a convolution's scratch (PIXELS in runtime/c/src/dsp/conv.c)."""
+"""Output pixels whose columns stand side by side in a convolution's scratch, at most (runtime/c/src/dsp/conv.c)."""
 
-DEPTHWISE_STRIP = 624
-"""Bytes of scratch for a strip of a 3x3 depthwise convolution (runtime/c/src/dsp/conv_depthwise3x3.c)."""
-DEPTHWISE3X3_ORDER = (0, 1, 3, 4, 2, 6, 5, 7, 8, 7, 6, 8)
+DEPTHWISE_STRIPS = {3: 24, 2: 8}
+"""By `Conv2D.pixels`: output pixels of a 3x3 depthwise convolution's strip."""
+STRIP_PAYS = 16
+"""Width from which on such strips are faster than pixel by pixel."""
+DEPTHWISE_PAIR = 48
+"""Bytes of scratch for two columns of such a strip (runtime/c/src/dsp/conv_depthwise_strip.c)."""
 
 
 def output_extent(extent: int, kernel: int, stride: int, dilation: int, before: int, after: int) -> int:
@@ -150,7 +153,11 @@ class Conv(LinearFloatOp):
 
 @dataclass(frozen=True, eq=False)
 class Conv2D(LinearOp):
-    """int8 convolution. weight int8 [O, KH, KW, I / group]; bias int32 [O] with the input zero point folded in."""
+    """int8 convolution. weight int8 [O, KH, KW, I / group]; bias int32 [O] with the input zero point folded in.
+
+    ``pixels``, 3 to 1, trades scratch for speed: output pixels whose columns stand side by side. A 3x3 depthwise
+    kernel over wide rows has long or short strips of the row for 3 and 2, and none for 1.
+    """
 
     weight: Int8Array
     bias: Int32Array
@@ -160,6 +167,7 @@ class Conv2D(LinearOp):
     pads: Pads = (0, 0, 0, 0)
     dilations: Pair = (1, 1)
     group: int = 1
+    pixels: int = COLUMN_PIXELS
 
     name: ClassVar[str] = "conv2d"
 
@@ -167,11 +175,14 @@ class Conv2D(LinearOp):
     def depthwise(self) -> bool:
         return bool(self.weight.shape[3] == 1 and len(self.bias) == self.group)
 
-    @property
-    def depthwise3x3(self) -> bool:
-        """Whether the kernel for the usual depthwise layers can run it."""
-        usual = self.weight.shape[1:3] == (3, 3) and self.dilations == (1, 1) and self.strides[1] in (1, 2)
-        return bool(self.depthwise and usual)
+    def kind(self, output: TensorType) -> str:
+        """The kernel that runs it."""
+        if not self.depthwise:
+            return "pointwise" if self.pointwise else "conv2d"
+        if self.weight.shape[1:3] != (3, 3):
+            return "depthwise"
+        usual = self.dilations == (1, 1) and self.strides[1] == 1 and self.pixels in DEPTHWISE_STRIPS
+        return "depthwise_strip" if usual and output.width >= STRIP_PAYS else "depthwise3x3"
 
     @property
     def pointwise(self) -> bool:
@@ -194,15 +205,31 @@ class Conv2D(LinearOp):
         return output.elements * int(np.prod(self.weight.shape[1:]))
 
     def scratch_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
+        pixels = min(output.width, self.scratch_pixels(output))
         if self.depthwise:
-            return DEPTHWISE_STRIP if self.depthwise3x3 else 0
+            in_strip = (pixels + 3) // 2 * DEPTHWISE_PAIR
+            return {"depthwise": 0, "depthwise3x3": output.channels, "depthwise_strip": in_strip}[self.kind(output)]
         depth = int(np.prod(self.weight.shape[1:]))
         column = depth + -depth % 4
         ragged = bool(self.weight.shape[3] % 4)
-        if output.width == 1:
+        if pixels == 1:
             return column if ragged or not self.pointwise else 0
         # Columns of int16, and one of bytes for taps that are not whole words.
-        return 2 * min(output.width, COLUMN_PIXELS) * column + ragged * column
+        return 2 * pixels * column + ragged * column
+
+    def scratch_pixels(self, output: TensorType) -> int:
+        """Output pixels that the kernel has in its scratch at once, in a row that is wide enough."""
+        return DEPTHWISE_STRIPS[self.pixels] if self.kind(output) == "depthwise_strip" else self.pixels
+
+    def leaner(self, inputs: Sequence[TensorType], output: TensorType) -> tuple[Conv2D, ...]:
+        variants: list[Conv2D] = []
+        least = self.scratch_bytes(inputs, output)
+        for pixels in range(self.pixels - 1, 0, -1):
+            variant = replace(self, pixels=pixels)
+            if variant.scratch_bytes(inputs, output) < least:
+                variants.append(variant)
+                least = variant.scratch_bytes(inputs, output)
+        return tuple(variants)
 
     def weight_bytes(self) -> int:
         per_channel = 8 if self.requant.arithmetic == "fast" else 9  # bias, multiplier and shift
@@ -235,19 +262,15 @@ class Conv2D(LinearOp):
             "pad_left": self.pads[1],
             "groups": self.group,
             "in_zero_point": self.zero_point,
+            "pixels": self.scratch_pixels(output),
         }
-        kind = "pointwise" if self.pointwise else "conv2d"
-        if self.depthwise:
-            kind = "depthwise3x3" if self.depthwise3x3 else "depthwise"
-        return Kernel(f"rnnc_{kind}_s8", "rnnc_conv2d", members, "conv")
+        return Kernel(f"rnnc_{self.kind(output)}_s8", "rnnc_conv2d", members, "conv")
 
     def packed_weight(self) -> Int8Array:
         """Weights in the order in which the kernel reads them; rnnc_conv.h describes it."""
         out = self.weight.shape[0]
         if not self.depthwise:
             return pack_pairs(self.weight.reshape(out, -1), self.group)
-        if self.depthwise3x3:
-            return np.ascontiguousarray(self.weight.reshape(out, 9)[:, DEPTHWISE3X3_ORDER])
         taps = self.weight.reshape(out, -1).T
         padded = np.pad(taps, ((0, 0), (0, -out % 4)))
         return np.ascontiguousarray(padded.reshape(len(taps), -1, 4).swapaxes(0, 1))
@@ -265,6 +288,8 @@ class Conv2D(LinearOp):
                 op = cls(weight, bias, requant, zero_point, strides, pads, dilations, group)
                 y = op.infer([x]).with_quant(Quant(0.1, requant.zero_point))
                 yield Sample(op, (x,), y, f"{arithmetic} {case}")
+                for variant in op.leaner([x], y):
+                    yield Sample(variant, (x,), y, f"{arithmetic} {case}, pixels {variant.pixels}")
 
 
 Case = tuple[tuple[int, int, int], int, Pair, Pair, Pads, Pair, int]
@@ -284,6 +309,8 @@ CASES: tuple[Case, ...] = (
     ((5, 5, 6), 4, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 2),
     ((4, 4, 3), 6, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 3),
     ((12, 1, 5), 8, (3, 1), (2, 1), (1, 0, 1, 0), (1, 1), 1),
+    ((3, 29, 6), 6, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 6),
+    ((4, 28, 5), 5, (3, 3), (2, 2), (0, 0, 1, 1), (1, 1), 5),
 )
 
 

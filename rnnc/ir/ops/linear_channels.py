@@ -119,6 +119,10 @@ class LinearOp(IntOp):
     def with_weights(self, weight: Int8Array, bias: Int32Array, requant: Requant, groups: int) -> LinearOp:
         """The same with fewer channels."""
 
+    def partial_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
+        """The accumulators, which are int32 in every arithmetic."""
+        return 4 * output.width * output.channels
+
     def channel_ranges(
         self, ranges: Sequence[ChannelRange], inputs: Sequence[TensorType], output: TensorType
     ) -> ChannelRange:

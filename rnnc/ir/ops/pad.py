@@ -14,7 +14,7 @@ from rnnc.ir.channels import BoolArray, ChannelIndex, ChannelRange, KeptChannels
 from rnnc.ir.fixedpoint import Arithmetic
 from rnnc.ir.graph import Value
 from rnnc.ir.importing import Builder, SourceNode
-from rnnc.ir.op import FloatOp, IntOp, Kernel, Sample, Window, WindowRows
+from rnnc.ir.op import Dependency, FloatOp, IntOp, Kernel, Sample, Window, WindowRows
 from rnnc.ir.ops.shape import AxisOp
 from rnnc.ir.ops.shape_import import KEEP_BATCH
 from rnnc.ir.types import FloatArray, Quant, TensorType
@@ -111,6 +111,13 @@ class PadRows(IntOp):
     def windows(self, inputs: Sequence[TensorType]) -> tuple[Window, ...]:
         up, down = self.reach
         return (Window(0, up + 1 + down, pad=self.pads[0] + up),)
+
+    def dependencies(self, inputs: Sequence[TensorType], output: TensorType) -> Iterator[Dependency]:
+        if not self.edge:
+            yield from super().dependencies(inputs, output)
+            return
+        rows = np.arange(output.height)
+        yield Dependency(0, np.clip(rows - self.pads[0], 0, inputs[0].height - 1), rows)
 
     def compute(self, windows: Sequence[WindowRows]) -> npt.NDArray[np.int64]:
         values, present, (_, left, _, right) = windows[0].values, windows[0].present, self.pads

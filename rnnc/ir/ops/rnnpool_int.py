@@ -105,6 +105,11 @@ class RnnPoolInt(IntOp):
     def state_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
         return self.geometry(inputs[0], output).state_bytes()
 
+    def partial_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
+        """RNN1's states down the columns, in Q15; the row summaries come on top."""
+        geometry = self.geometry(inputs[0], output)
+        return 2 * geometry.span(output.width) * geometry.sizes.h1
+
     def leaner(self, inputs: Sequence[TensorType], output: TensorType) -> tuple[IntOp, ...]:
         def memory(op: IntOp) -> int:
             return op.scratch_bytes(inputs, output) + op.state_bytes(inputs, output)

@@ -32,10 +32,10 @@
 /* One row of work, as a kernel sees it. */
 typedef struct {
     const void *const *rows; /* of each input window, window after window; NULL is a row of padding */
-    void *out;     /* the output row; for an accumulating operator the row that its last job writes */
+    void *out;     /* the output row; not to be written by the first jobs - height jobs of an operator */
     void *scratch; /* RNNC_ALIGN-aligned, contents undefined on entry */
     void *state;   /* kept from the first job of a run to its last */
-    int32_t job;   /* 0 .. jobs-1; equals the output row unless the operator accumulates */
+    int32_t job;   /* 0 .. jobs-1; the output row, or that plus the jobs that only take in rows */
     int32_t first; /* nonzero on the first job of a run: state must be initialised */
 } rnnc_job;
 
@@ -71,7 +71,7 @@ typedef struct {
     uint16_t first_window;
     uint16_t windows;
     uint16_t output; /* tensor */
-    uint16_t jobs;   /* rows of work; equals the height of the output unless the operator accumulates */
+    uint16_t jobs;   /* at least the height of the output; the first jobs - height only take in rows */
 } rnnc_op;
 
 /* A piece of the graph that runs row by row: ops first_op .. first_op + ops - 1, of which the sinks
@@ -81,8 +81,13 @@ typedef struct {
     uint16_t ops;
     uint16_t first_sink;
     uint16_t sinks;
-    uint16_t ticks; /* tick t pulls sink s up to row ceil((t + 1) * jobs(s) / ticks) */
+    uint16_t ticks; /* tick t pulls sink s up to job ceil((t + 1) * jobs(s) / ticks) + lead(s) */
 } rnnc_stage;
+
+typedef struct {
+    uint16_t op;
+    uint16_t lead; /* jobs that it is ahead of its share of the ticks */
+} rnnc_sink;
 
 typedef struct {
     const char *name;
@@ -102,12 +107,13 @@ typedef struct {
     const rnnc_window *windows;
     const rnnc_op *ops;
     const rnnc_stage *stages;
-    const uint16_t *sinks;
+    const rnnc_sink *sinks;
     const rnnc_port *inputs;
     const rnnc_port *outputs;
     const uint32_t *bank_size;
     uint32_t state_size; /* bytes of the model's own struct */
     uint16_t n_tensors, n_ops, n_stages, n_inputs, n_outputs, n_banks;
+    uint16_t stream_output; /* nonzero: outputs are not held; its struct begins with rnnc_row_engine */
 } rnnc_model;
 
 /* The written part of a model: the generated struct NAME_t begins with it. */
@@ -123,13 +129,29 @@ typedef struct {
     uint16_t sink;
 } rnnc_engine;
 
+/* Told of each row of each output as soon as it is made, the rows of one output in order. `data` is valid
+ * until the sink returns; the sink must not call the model. */
+typedef void rnnc_row_sink(void *context, unsigned output, unsigned row, const void *data, size_t bytes);
+
+/* The written part of a model with streamed outputs; one without pays nothing for them. */
+typedef struct {
+    rnnc_engine engine;    /* first, so that the engine can find the rest */
+    rnnc_row_sink *sink;   /* or NULL */
+    void *context;         /* the sink's own */
+    int8_t *const *copies; /* by output, where its rows are copied to, or NULL; NULL for no copies at all */
+} rnnc_row_engine;
+
 int rnnc_engine_init(rnnc_engine *e, const rnnc_model *model, uint16_t *counters, void *const *banks,
                      const size_t *sizes);
 void rnnc_engine_start(rnnc_engine *e);                /* before each inference: forget all rows */
 int rnnc_engine_step(rnnc_engine *e, unsigned budget); /* at most `budget` jobs; RNNC_OK when all is done */
-/* Stream mode: the next n rows of input 0; does all the work they allow. RNNC_NEED_INPUT, or RNNC_OK with the
- * last row; the row after that starts a new inference. */
+/* Input stream mode: the next n rows of input 0; does all the work they allow. RNNC_NEED_INPUT, or RNNC_OK
+ * with the last row; the row after that starts a new inference. */
 int rnnc_engine_push(rnnc_engine *e, const int8_t *rows, size_t n);
+/* The same in slices. offer takes one row and does no work: RNNC_OK, or RNNC_BUSY while the rows before it
+ * have work left. work is rnnc_engine_step, but RNNC_NEED_INPUT until every row was given, needed or not. */
+int rnnc_engine_offer(rnnc_engine *e, const int8_t *row);
+int rnnc_engine_work(rnnc_engine *e, unsigned budget);
 void *rnnc_engine_tensor(const rnnc_engine *e, unsigned tensor);
 
 /* Hooks, called only in code built with RNNC_HOOKS; the program that links the model defines them. */

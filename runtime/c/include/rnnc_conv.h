@@ -5,9 +5,8 @@
 #include "rnnc_linear.h"
 
 /* Weights of conv2d and pointwise: group by group, packed as rnnc_linear.h says; a channel's depth
- * is [kernel_h][kernel_w][in / groups] in one piece. Of depthwise: [channels / 4][kernel_h *
- * kernel_w][4], padded with zeros. Of depthwise3x3, by row and column of the tap: [channels][00, 01,
- * 10, 11, 02, 20, 12, 21, 22, 21, 20, 22], the last three so that all pairs of row 2 can be unpacked. */
+ * is [kernel_h][kernel_w][in / groups] in one piece. Of the others: [channels / 4][kernel_h *
+ * kernel_w][4], padded with zeros. */
 typedef struct {
     const int8_t *weights;
     const int32_t *bias; /* with the input zero point folded in */
@@ -18,15 +17,33 @@ typedef struct {
     int32_t stride_w, dilation_w, pad_left;
     int32_t groups;
     int32_t in_zero_point;
+    int32_t pixels; /* that scratch has room for, side by side */
 } rnnc_conv2d;
 
-/* Scratch of the first two: three columns of int16, and one of int8 where a tap's channels are not
- * whole words; less for one or two output pixels. */
-rnnc_kernel rnnc_conv2d_s8;    /* any group, stride, padding, dilation */
-rnnc_kernel rnnc_pointwise_s8; /* 1x1, one group, no padding, any stride */
-rnnc_kernel rnnc_depthwise_s8; /* groups == in_channels == out_channels */
-/* The same for 3x3 taps side by side at stride 1 or 2; scratch: four channels of 26 columns, 624
- * bytes. */
-rnnc_kernel rnnc_depthwise3x3_s8;
+/* Scratch of the first two: `pixels` (1 to 3) columns of int16, and one of int8 where a tap's channels
+ * are not whole words. For one pixel just a column of int8, and none for the pointwise one in whole
+ * words. */
+rnnc_kernel rnnc_conv2d_s8;       /* any group, stride, padding, dilation */
+rnnc_kernel rnnc_pointwise_s8;    /* 1x1, one group, no padding, any stride */
+rnnc_kernel rnnc_depthwise_s8;    /* groups == in_channels == out_channels */
+rnnc_kernel rnnc_depthwise3x3_s8; /* the same for 3x3 taps; scratch: the channels of one pixel */
+/* The same for 3x3 taps side by side at stride 1, for wide rows; scratch: 48 bytes for every two
+ * input columns of `pixels` output pixels. */
+rnnc_kernel rnnc_depthwise_strip_s8;
+
+/* The part of a convolution that makes `channels` output channels from `first`, a multiple of 4, on; `bytes`
+ * are the weights of one. */
+static inline rnnc_conv2d rnnc_conv_slice(const rnnc_conv2d *whole, int32_t first, int32_t channels,
+                                          int32_t bytes) {
+    rnnc_conv2d part = *whole;
+    part.weights += first * bytes;
+    part.bias += first;
+    part.requant.multipliers += first;
+    if (part.requant.shifts != NULL) {
+        part.requant.shifts += first;
+    }
+    part.out_channels = channels;
+    return part;
+}
 
 #endif

@@ -24,4 +24,13 @@ static inline int32_t rnnc_rounded_quotient(int32_t x, int32_t divisor) {
     return (x < 0 ? x - divisor / 2 : x + divisor / 2) / divisor;
 }
 
+/* The mean of a channel from its sum. */
+static inline int8_t rnnc_mean_of(const rnnc_global_average *p, int32_t sum) {
+    if (p->divisor != 0) {
+        int32_t mean = rnnc_rounded_quotient(sum, p->divisor);
+        return (int8_t)rnnc_clamp(mean, p->requant.low, p->requant.high);
+    }
+    return rnnc_requantise(sum, 0, &p->requant);
+}
+
 #endif

@@ -127,7 +127,8 @@ static inline int32_t rnnc_mac_word(int32_t acc, uint32_t x, uint32_t y) {
                      : "memory")
 
 /* The same for one column: acc.a and acc.b. */
-static inline rnnc_quad rnnc_tile_1x2(const int8_t *a0, const int8_t *weights, int32_t words, rnnc_quad acc) {
+static inline rnnc_quad rnnc_column_1x2(const int8_t *a0, const int8_t *weights, int32_t words,
+                                        rnnc_quad acc) {
     uint32_t x, y, v, w0, w1;
     for (; words >= 4; words -= 4) {
         RNNC_COLUMN(RNNC_COLUMN_STEP RNNC_COLUMN_STEP RNNC_COLUMN_STEP RNNC_COLUMN_STEP);
@@ -139,7 +140,7 @@ static inline rnnc_quad rnnc_tile_1x2(const int8_t *a0, const int8_t *weights, i
 }
 
 /* One column by one channel. */
-static inline int32_t rnnc_tile_1x1(const int8_t *a, const int8_t *weights, int32_t words, int32_t acc) {
+static inline int32_t rnnc_column_1x1(const int8_t *a, const int8_t *weights, int32_t words, int32_t acc) {
     for (; words > 0; --words, a += 4, weights += 4) {
         acc = rnnc_mac_word(acc, rnnc_load_word(a), rnnc_load_word(weights));
     }

@@ -66,8 +66,7 @@ static int32_t channel_window(const rnnc_conv2d *p, const rnnc_job *job, int32_t
     return acc;
 }
 
-void rnnc_depthwise_s8(const void *params, const rnnc_job *job) {
-    const rnnc_conv2d *p = params;
+static void depthwise(const rnnc_conv2d *p, const rnnc_job *job) {
     int8_t *out = job->out;
     for (int32_t x = 0; x < p->out_width; ++x) {
         for (int32_t c = 0; c < p->in_channels; ++c) {
@@ -77,32 +76,16 @@ void rnnc_depthwise_s8(const void *params, const rnnc_job *job) {
     }
 }
 
-/* Where rnnc_conv.h has the taps of a 3x3 channel. */
-static int32_t channel_window3x3(const rnnc_conv2d *p, const rnnc_job *job, int32_t left, int32_t channel) {
-    static const uint8_t place[3][3] = {{0, 1, 4}, {2, 3, 6}, {5, 7, 8}};
-    const int8_t *weights = p->weights + 12 * channel;
-    int32_t acc = 0;
-    for (int32_t ky = 0; ky < 3; ++ky) {
-        const int8_t *row = job->rows[ky];
-        for (int32_t kx = 0; kx < 3; ++kx) {
-            int32_t column = left + kx;
-            int inside = row != NULL && column >= 0 && column < p->in_width;
-            int32_t value = inside ? row[column * p->in_channels + channel] : p->in_zero_point;
-            acc += weights[place[ky][kx]] * value;
-        }
-    }
-    return acc;
+void rnnc_depthwise_s8(const void *params, const rnnc_job *job) {
+    depthwise(params, job);
 }
 
 void rnnc_depthwise3x3_s8(const void *params, const rnnc_job *job) {
-    const rnnc_conv2d *p = params;
-    int8_t *out = job->out;
-    for (int32_t x = 0; x < p->out_width; ++x) {
-        for (int32_t c = 0; c < p->in_channels; ++c) {
-            int32_t acc = p->bias[c] + channel_window3x3(p, job, x * p->stride_w - p->pad_left, c);
-            *out++ = rnnc_requantise(acc, c, &p->requant);
-        }
-    }
+    depthwise(params, job);
+}
+
+void rnnc_depthwise_strip_s8(const void *params, const rnnc_job *job) {
+    depthwise(params, job);
 }
 
 #endif

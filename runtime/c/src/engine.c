@@ -15,12 +15,8 @@ static uint16_t rows_present(const rnnc_engine *e, uint16_t tensor) {
     if (t->producer == RNNC_NONE) {
         return e->given[tensor]; /* graph inputs are the first tensors */
     }
-    uint16_t done = e->done[t->producer];
-    uint16_t jobs = e->model->ops[t->producer].jobs;
-    if (jobs == t->height) {
-        return done;
-    }
-    return done == jobs ? t->height : 0; /* an accumulating operator delivers with its last job */
+    int32_t made = (int32_t)e->done[t->producer] - e->model->ops[t->producer].jobs + t->height;
+    return made > 0 ? (uint16_t)made : 0;
 }
 
 /* The first input tensor that lacks rows for the next job of `op`, or RNNC_NONE. */
@@ -52,29 +48,47 @@ static void gather_rows(const rnnc_engine *e, const rnnc_op *op, int32_t job, co
     }
 }
 
-#ifdef RNNC_HOOKS
-static void trace_job(const rnnc_engine *e, uint16_t index, const rnnc_op *op, int32_t number) {
-    const rnnc_tensor *t = &e->model->tensors[op->output];
-    int accumulates = op->jobs != t->height;
-    if (accumulates && number + 1 < op->jobs) {
-        return;
-    }
-    uint32_t first = accumulates ? 0u : (uint32_t)number;
-    uint32_t last = accumulates ? t->height - 1u : (uint32_t)number;
-    for (uint32_t row = first; row <= last; ++row) {
-        rnnc_trace_row(index, row, row_address(e, op->output, row), t->row_bytes);
+/* Gives a row to the caller, by every output that shows its tensor. */
+static void deliver_row(const rnnc_engine *e, uint16_t tensor, unsigned row, const void *data, size_t bytes) {
+    const rnnc_row_engine *to = (const rnnc_row_engine *)e;
+    for (uint16_t i = 0; i < e->model->n_outputs; ++i) {
+        if (e->model->outputs[i].tensor != tensor) {
+            continue;
+        }
+        if (to->copies != NULL && to->copies[i] != NULL) {
+            memcpy(to->copies[i] + row * bytes, data, bytes);
+        }
+        if (to->sink != NULL) {
+            to->sink(to->context, i, row, data, bytes);
+        }
     }
 }
+
+/* Shows the row that an operator's last job made: to the caller if outputs are streamed, and to a trace. */
+static void show_row(const rnnc_engine *e, uint16_t index) {
+    const rnnc_op *op = &e->model->ops[index];
+    const rnnc_tensor *t = &e->model->tensors[op->output];
+    int32_t row = (int32_t)e->done[index] - 1 - op->jobs + t->height;
+    if (row < 0) {
+        return;
+    }
+    const void *data = row_address(e, op->output, (uint32_t)row);
+#ifdef RNNC_HOOKS
+    rnnc_trace_row(index, (uint32_t)row, data, t->row_bytes);
 #endif
+    if (e->model->stream_output) {
+        deliver_row(e, op->output, (uint32_t)row, data, t->row_bytes);
+    }
+}
 
 static void run_job(rnnc_engine *e, uint16_t index) {
     const rnnc_op *op = &e->model->ops[index];
     const void *rows[RNNC_MAX_ROWS];
     int32_t number = e->done[index];
-    int accumulates = op->jobs != e->model->tensors[op->output].height;
+    int32_t row = number - op->jobs + e->model->tensors[op->output].height;
     gather_rows(e, op, number, rows);
     rnnc_job job = {.rows = rows,
-                    .out = row_address(e, op->output, accumulates ? 0u : (uint32_t)number),
+                    .out = row_address(e, op->output, row > 0 ? (uint32_t)row : 0u),
                     .scratch = e->bank[op->scratch_bank] + op->scratch,
                     .state = e->bank[op->state_bank] + op->state,
                     .job = number,
@@ -84,9 +98,6 @@ static void run_job(rnnc_engine *e, uint16_t index) {
 #endif
     op->kernel(op->params, &job);
     e->done[index] = (uint16_t)(number + 1);
-#ifdef RNNC_HOOKS
-    trace_job(e, index, op, number);
-#endif
 }
 
 /* The next operator that the current stage must deliver a row of, moving on through ticks and stages;
@@ -96,11 +107,11 @@ static uint16_t next_sink(rnnc_engine *e) {
         const rnnc_stage *stage = &e->model->stages[e->stage];
         while (e->tick < stage->ticks) {
             while (e->sink < stage->sinks) {
-                uint16_t op = e->model->sinks[stage->first_sink + e->sink];
-                uint32_t jobs = e->model->ops[op].jobs;
-                uint32_t target = ((e->tick + 1u) * jobs + stage->ticks - 1u) / stage->ticks;
-                if (e->done[op] < target) {
-                    return op;
+                const rnnc_sink *sink = &e->model->sinks[stage->first_sink + e->sink];
+                uint32_t jobs = e->model->ops[sink->op].jobs;
+                uint32_t target = ((e->tick + 1u) * jobs + stage->ticks - 1u) / stage->ticks + sink->lead;
+                if (e->done[sink->op] < (target < jobs ? target : jobs)) {
+                    return sink->op;
                 }
                 ++e->sink;
             }
@@ -128,6 +139,12 @@ int rnnc_engine_init(rnnc_engine *e, const rnnc_model *model, uint16_t *counters
     e->done = counters;
     e->path = e->done + model->n_ops;
     e->given = e->path + model->n_ops;
+    if (model->stream_output) {
+        rnnc_row_engine *to = (rnnc_row_engine *)e;
+        to->sink = NULL;
+        to->context = NULL;
+        to->copies = NULL;
+    }
     rnnc_engine_start(e);
     return RNNC_OK;
 }
@@ -142,7 +159,8 @@ void rnnc_engine_start(rnnc_engine *e) {
     e->depth = e->stage = e->tick = e->sink = 0;
 }
 
-int rnnc_engine_step(rnnc_engine *e, unsigned budget) {
+/* RNNC_BUSY if a job can run, its operator then being the last of `path`; else RNNC_NEED_INPUT or RNNC_OK. */
+static int find_job(rnnc_engine *e) {
     for (;;) {
         if (e->depth == 0) {
             uint16_t sink = next_sink(e);
@@ -154,37 +172,55 @@ int rnnc_engine_step(rnnc_engine *e, unsigned budget) {
         uint16_t index = e->path[e->depth - 1];
         uint16_t tensor = missing_input(e, &e->model->ops[index], e->done[index]);
         if (tensor == RNNC_NONE) {
-            if (budget == 0) {
-                return RNNC_BUSY;
-            }
-            --budget;
-            run_job(e, index);
-            --e->depth;
-        } else if (e->model->tensors[tensor].producer == RNNC_NONE) {
-            return RNNC_NEED_INPUT;
-        } else {
-            e->path[e->depth++] = e->model->tensors[tensor].producer;
+            return RNNC_BUSY;
         }
+        if (e->model->tensors[tensor].producer == RNNC_NONE) {
+            return RNNC_NEED_INPUT;
+        }
+        e->path[e->depth++] = e->model->tensors[tensor].producer;
     }
 }
 
-int rnnc_engine_push(rnnc_engine *e, const int8_t *rows, size_t n) {
+int rnnc_engine_step(rnnc_engine *e, unsigned budget) {
+    int status = find_job(e);
+    for (; status == RNNC_BUSY && budget != 0; --budget) {
+        uint16_t index = e->path[--e->depth];
+        run_job(e, index);
+        show_row(e, index); /* now: the next job may reuse the place of a streamed row */
+        status = find_job(e);
+    }
+    return status;
+}
+
+int rnnc_engine_offer(rnnc_engine *e, const int8_t *row) {
     const rnnc_tensor *t = &e->model->tensors[0];
+    int status = find_job(e);
+    if (status == RNNC_OK && e->given[0] == t->height) {
+        rnnc_engine_start(e);
+        status = find_job(e);
+    }
+    if (status == RNNC_BUSY) {
+        return RNNC_BUSY;
+    }
+    if (status == RNNC_NEED_INPUT) { /* rows that no output depends on are only counted */
+        memcpy(row_address(e, 0, e->given[0]), row, t->row_bytes);
+    }
+    ++e->given[0];
+    return RNNC_OK;
+}
+
+int rnnc_engine_work(rnnc_engine *e, unsigned budget) {
+    int status = rnnc_engine_step(e, budget);
+    return status == RNNC_OK && e->given[0] < e->model->tensors[0].height ? RNNC_NEED_INPUT : status;
+}
+
+int rnnc_engine_push(rnnc_engine *e, const int8_t *rows, size_t n) {
     int status = RNNC_NEED_INPUT;
-    for (size_t i = 0; i < n; ++i, rows += t->row_bytes) {
-        int complete = e->stage == e->model->n_stages;
-        if (complete && e->given[0] == t->height) {
-            rnnc_engine_start(e);
-            complete = 0;
+    for (size_t i = 0; i < n; ++i, rows += e->model->tensors[0].row_bytes) {
+        while (rnnc_engine_offer(e, rows) == RNNC_BUSY) {
+            (void)rnnc_engine_step(e, RNNC_ALL);
         }
-        if (!complete) { /* rows that no output depends on are only counted */
-            memcpy(row_address(e, 0, e->given[0]), rows, t->row_bytes);
-        }
-        ++e->given[0];
-        status = rnnc_engine_step(e, RNNC_ALL);
-        if (status == RNNC_OK && e->given[0] < t->height) {
-            status = RNNC_NEED_INPUT;
-        }
+        status = rnnc_engine_work(e, RNNC_ALL);
     }
     return status;
 }

@@ -18,12 +18,7 @@ void rnnc_global_average_s8(const void *params, const rnnc_job *job) {
     }
     int8_t *out = job->out;
     for (int32_t c = 0; c < p->channels; ++c) {
-        if (p->divisor != 0) {
-            int32_t mean = rnnc_rounded_quotient(sums[c], p->divisor);
-            out[c] = (int8_t)rnnc_clamp(mean, p->requant.low, p->requant.high);
-        } else {
-            out[c] = rnnc_requantise(sums[c], 0, &p->requant);
-        }
+        out[c] = rnnc_mean_of(p, sums[c]);
     }
 }
 

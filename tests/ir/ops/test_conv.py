@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rnnc.diagnostics import CompileError
-from rnnc.ir.fixedpoint import Arithmetic
+from rnnc.ir.fixedpoint import Arithmetic, Requant
 from rnnc.ir.op import Const
 from rnnc.ir.ops.conv import Conv, Conv2D
 from rnnc.ir.ops.linear import pack_pairs
@@ -102,6 +102,28 @@ def test_channels_that_stay_after_elimination_keep_their_values() -> None:
     op = only_op(model_of("Conv", [(1, 4, 3, 3)], {1: normal(2, 4, 1, 1)}), Conv)
     assert isinstance(op, Conv) and op.weight.values.shape == (2, 1, 1, 4)
     assert op.macs([TensorType((3, 3, 4))], TensorType((3, 3, 2))) == 72
+
+
+@pytest.mark.parametrize(
+    ("weights", "group", "strides", "scratch"),
+    [
+        ((8, 3, 3, 64), 1, (1, 1), [3456, 2304, 576]),
+        ((8, 1, 1, 64), 1, (1, 1), [384, 256, 0]),
+        ((8, 3, 3, 3), 1, (2, 2), [196, 140, 28]),
+        ((64, 3, 3, 1), 64, (1, 1), [624, 240, 64]),
+        ((64, 3, 3, 1), 64, (2, 2), [64]),
+        ((64, 5, 5, 1), 64, (1, 1), [0]),
+    ],
+)
+def test_leaner_variants_need_less_scratch(
+    weights: tuple[int, ...], group: int, strides: tuple[int, int], scratch: list[int]
+) -> None:
+    requant = Requant("fast", np.ones(weights[0], np.int32), np.zeros(weights[0], np.int8), 0)
+    weight, bias = np.ones(weights, np.int8), np.zeros(weights[0], np.int32)
+    op = Conv2D(weight, bias, requant, 0, strides, group=group)
+    x = TensorType((99, 99, weights[3] * group), "int8", Quant(0.1, 0))
+    y = op.infer([x])
+    assert [variant.scratch_bytes([x], y) for variant in (op, *op.leaner([x], y))] == scratch
 
 
 @pytest.mark.parametrize(

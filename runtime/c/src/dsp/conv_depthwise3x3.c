@@ -1,355 +1,175 @@
-/* Depthwise 3x3 convolution, one channel at a time over a strip of the row (Armv7E-M).
+/* Depthwise 3x3 convolution, four channels of one output pixel at a time (Armv7E-M).
  *
- * Four channels of a strip of input columns are first brought into a plane each, as pairs of int16:
- * SMLAD then takes two taps at once, and a channel's weights stay in registers for the strip. Padding
- * becomes ordinary values on the way. A plane is three words per two columns: rows 0 and 1 of the
- * first column, of the second, and row 2 of both.
+ * A pixel's nine taps are nine addresses, those of padding in a row of zero points in scratch; the
+ * loop over its channels is the same at borders and inside.
  */
 #include "rnnc_conv.h"
 
 #if RNNC_USE_DSP
 
 #define LANES 4
-#define STRIP_COLUMNS 26 /* 24 output pixels, or 12 at stride 2; DEPTHWISE_STRIP in rnnc/ir/ops/conv.py */
-#define PLANE (3 * STRIP_COLUMNS / 2)
+#define TAPS 9
 
-/* Where the planes of a strip come from: its rows at the strip's first channel and at column 0. */
+/* What the loop over channels leaves no registers for. Weights, bias and multipliers are those of
+ * channel 0. */
 typedef struct {
-    const int8_t *rows[3]; /* a row of padding is one word that every column reads */
-    int32_t steps[3];      /* bytes between columns */
-    int32_t width;
-    int32_t lanes; /* up to 4: reading a word past the last channel would pass the end of the row */
-    const int8_t *padding;
-} source;
-
-/* Lanes of two words side by side, one word to each plane. */
-#define STORE_PAIRS(first, second, at)    \
-    "sxtb16 %[t], %[" first               \
-    "]\n"                                 \
-    "sxtb16 %[u], %[" second              \
-    "]\n"                                 \
-    "sxtb16 %[" first "], %[" first       \
-    "], ror #8\n"                         \
-    "sxtb16 %[" second "], %[" second     \
-    "], ror #8\n"                         \
-    "pkhbt %[v], %[t], %[u], lsl #16\n"   \
-    "str %[v], [%[to], #" at              \
-    "]\n"                                 \
-    "pkhtb %[u], %[u], %[t], asr #16\n"   \
-    "str %[u], [%[to], #" at              \
-    "+8*%c[plane]]\n"                     \
-    "pkhbt %[v], %[" first "], %[" second \
-    "], lsl #16\n"                        \
-    "str %[v], [%[to], #" at              \
-    "+4*%c[plane]]\n"                     \
-    "pkhtb %[u], %[" second "], %[" first \
-    "], asr #16\n"                        \
-    "str %[u], [%[to], #" at "+12*%c[plane]]\n"
-
-/* `count` pairs of columns from three rows. The loads stand together, so that they pipeline. */
-static void store_columns(const int8_t *const rows[3], const int32_t steps[3], int32_t count, uint32_t *to) {
-    const int8_t *r0 = rows[0], *r1 = rows[1], *r2 = rows[2];
-    const uint32_t *end = to + 3 * count;
-    uint32_t a, b, c, d, t, u, v;
-    __asm__ volatile(
-        "1:\n"
-        "ldr %[a], [%[r0]]\n"
-        "ldr %[b], [%[r1]]\n"
-        "ldr %[c], [%[r0], %[s0]]\n"
-        "ldr %[d], [%[r1], %[s1]]\n"
-        STORE_PAIRS("a", "b", "0")
-        STORE_PAIRS("c", "d", "4")
-        "ldr %[a], [%[r2]]\n"
-        "ldr %[b], [%[r2], %[s2]]\n"
-        "ldr %[c], %[end]\n"
-        "add %[r0], %[r0], %[s0], lsl #1\n"
-        "add %[r1], %[r1], %[s1], lsl #1\n"
-        "add %[r2], %[r2], %[s2], lsl #1\n"
-        STORE_PAIRS("a", "b", "8")
-        "adds %[to], #12\n"
-        "cmp %[to], %[c]\n"
-        "bne 1b\n"
-        : [r0] "+r"(r0), [r1] "+r"(r1), [r2] "+r"(r2), [to] "+r"(to), [a] "=&r"(a), [b] "=&r"(b),
-          [c] "=&r"(c), [d] "=&r"(d), [t] "=&r"(t), [u] "=&r"(u), [v] "=&r"(v)
-        : [s0] "r"(steps[0]), [s1] "r"(steps[1]), [s2] "r"(steps[2]), [end] "m"(end), [plane] "i"(PLANE)
-        : "cc", "memory");
-}
-
-/* A pair of columns, either of which may be outside the image. */
-static void edge_columns(const source *s, int32_t column, uint32_t *to) {
-    int8_t room[6 * LANES] = {0};
-    const int8_t *rows[3];
-    int32_t steps[3];
-    int first_inside = column >= 0 && column < s->width;
-    int second_inside = column >= -1 && column + 1 < s->width;
-    for (int32_t row = 0; row < 3; ++row) {
-        const int8_t *first = s->rows[row] + column * s->steps[row];
-        const int8_t *second = first + s->steps[row];
-        if (s->lanes < LANES && s->steps[row] != 0) {
-            rnnc_copy_bytes(room + 8 * row, first, first_inside ? s->lanes : 0);
-            rnnc_copy_bytes(room + 8 * row + LANES, second, second_inside ? s->lanes : 0);
-            first = room + 8 * row;
-            second = first + LANES;
-        }
-        first = first_inside ? first : s->padding;
-        second = second_inside ? second : s->padding;
-        rows[row] = first;
-        steps[row] = (int32_t)((uintptr_t)second - (uintptr_t)first);
-    }
-    store_columns(rows, steps, 1, to);
-}
-
-/* The planes of `count` pairs of columns from `column` on. */
-static void fill_planes(const source *s, int32_t column, int32_t count, uint32_t *to) {
-    while (count > 0) {
-        int32_t inside = column < 0 || s->lanes < LANES ? 0 : (s->width - column) / 2;
-        inside = inside < count ? inside : count;
-        if (inside > 0) {
-            const int8_t *rows[3];
-            for (int32_t row = 0; row < 3; ++row) {
-                rows[row] = s->rows[row] + column * s->steps[row];
-            }
-            store_columns(rows, s->steps, inside, to);
-        } else {
-            edge_columns(s, column, to);
-            inside = 1;
-        }
-        count -= inside;
-        column += 2 * inside;
-        to += 3 * inside;
-    }
-}
-
-/* One channel of a strip; what the loops over it leave no registers for. */
-typedef struct {
-    const uint32_t *end;
-    int32_t bias, multiplier, zero_point;
+    const int8_t *taps[TAPS];
+    const int32_t *bias, *multipliers;
     int8_t *out;
-    int32_t stride;
-} channel_run;
+    int32_t last, zero_point;
+    int32_t plain; /* requantisation is SMMLAR and SSAT: all fours of channels up to `last` at once */
+} pixel;
 
-/* Pairs of weights: rows 0 and 1 of each column; of row 2 columns 0 and 1, 2 and 0, 1 and 2. */
-typedef struct {
-    uint32_t w0, w1, w2, w3, w4, w5;
-} channel_weights;
+/* One tap of four channels. */
+#define LANES_TAP(x, w)                 \
+    "sxtb16 %[e], %[" x                 \
+    "]\n"                               \
+    "sxtb16 %[" x "], %[" x             \
+    "], ror #8\n"                       \
+    "sxtb16 %[v], %[" w                 \
+    "]\n"                               \
+    "sxtb16 %[" w "], %[" w             \
+    "], ror #8\n"                       \
+    "smlabb %[c0], %[e], %[v], %[c0]\n" \
+    "smlatt %[c2], %[e], %[v], %[c2]\n" \
+    "smlabb %[c1], %[" x "], %[" w      \
+    "], %[c1]\n"                        \
+    "smlatt %[c3], %[" x "], %[" w "], %[c3]\n"
 
-static inline channel_weights unpack(const int8_t *packed) {
-    uint32_t a = rnnc_load_word(packed), b = rnnc_load_word(packed + 4), c = rnnc_load_word(packed + 8);
-    return (channel_weights){rnnc_even_bytes(a), rnnc_odd_bytes(a),  rnnc_even_bytes(b),
-                             rnnc_odd_bytes(b),  rnnc_even_bytes(c), rnnc_odd_bytes(c)};
-}
+/* A row of taps; loads stand together, so that they pipeline. */
+#define LANES_ROW(t0, t1, t2)                           \
+    "ldr %[x0], %[" t0                                  \
+    "]\n"                                               \
+    "ldr %[x1], %[" t1                                  \
+    "]\n"                                               \
+    "ldr %[x2], %[" t2                                  \
+    "]\n"                                               \
+    "ldr %[x0], [%[x0], %[channel]]\n"                  \
+    "ldr %[x1], [%[x1], %[channel]]\n"                  \
+    "ldr %[x2], [%[x2], %[channel]]\n"                  \
+    "ldr %[a], [%[weights]], #4\n"                      \
+    "ldr %[w], [%[weights]], #4\n" LANES_TAP("x0", "a") \
+        LANES_TAP("x1", "w") "ldr %[w], [%[weights]], #4\n" LANES_TAP("x2", "w")
 
-/* Two neighbouring pixels: columns of rows 0 and 1 in p0 .. p3, of row 2 in q0 and q1. Leaves p2, p3
- * and q1, which begin the next two. */
-#define PIXEL_PAIR(p0, p1, p2, p3, q0, q1)          \
-    "ldr %[acc], %[bias]\n"                         \
-    "ldr %[" p3                                     \
-    "], [%[from], #16]\n"                           \
-    "ldr %[" q1                                     \
-    "], [%[from], #20]\n"                           \
-    "ldr %[" p2                                     \
-    "], [%[from], #12]!\n"                          \
-    "smlad %[" p0 "], %[" p0                        \
-    "], %[w0], %[acc]\n"                            \
-    "smlad %[acc], %[" p1                           \
-    "], %[w0], %[acc]\n"                            \
-    "smlad %[" p0 "], %[" p1 "], %[w1], %[" p0      \
-    "]\n"                                           \
-    "smlad %[acc], %[" p2                           \
-    "], %[w1], %[acc]\n"                            \
-    "smlad %[" p0 "], %[" p2 "], %[w2], %[" p0      \
-    "]\n"                                           \
-    "smlad %[acc], %[" p3                           \
-    "], %[w2], %[acc]\n"                            \
-    "smlad %[" p0 "], %[" q0 "], %[w3], %[" p0      \
-    "]\n"                                           \
-    "smlatt %[acc], %[" q0                          \
-    "], %[w4], %[acc]\n"                            \
-    "smlabb %[" p0 "], %[" q1 "], %[w4], %[" p0     \
-    "]\n"                                           \
-    "smlad %[acc], %[" q1                           \
-    "], %[w5], %[acc]\n"                            \
-    "ldr %[" p1                                     \
-    "], %[multiplier]\n"                            \
-    "ldr %[" q0                                     \
-    "], %[zero_point]\n"                            \
-    "smmlar %[" p0 "], %[" p0 "], %[" p1 "], %[" q0 \
-    "]\n"                                           \
-    "smmlar %[acc], %[acc], %[" p1 "], %[" q0       \
-    "]\n"                                           \
-    "ldr %[" p1                                     \
-    "], %[out]\n"                                   \
-    "ldr %[" q0                                     \
-    "], %[stride]\n"                                \
-    "ssat %[" p0 "], #8, %[" p0                     \
-    "]\n"                                           \
-    "ssat %[acc], #8, %[acc]\n"                     \
-    "strb %[" p0 "], [%[" p1                        \
-    "]]\n"                                          \
-    "ldr %[" p0                                     \
-    "], %[end]\n"                                   \
-    "strb %[acc], [%[" p1 "], %[" q0                \
-    "]]\n"                                          \
-    "add %[" p1 "], %[" p1 "], %[" q0               \
-    "], lsl #1\n"                                   \
-    "str %[" p1                                     \
-    "], %[out]\n"                                   \
-    "cmp %[from], %[" p0 "]\n"
-
-/* Pairs of pixels at stride 1 up to the plane's word `end`. */
-static inline __attribute__((always_inline)) void pixel_pairs(const uint32_t *from, channel_weights w,
-                                                              channel_run *r) {
-    uint32_t acc, p0 = from[0], p1 = from[1], q0 = from[2], p2, p3, q1;
+/* The sums of the four channels from `channel` on, or, with `plain`, all channels up to `last`. `p`
+ * must be a local variable of the caller, which the stack pointer reaches. */
+static inline __attribute__((always_inline)) rnnc_quad four_channels(pixel *p, const int8_t *weights,
+                                                                     int32_t channel) {
+    uint32_t x0, x1, x2, e, v, w, a;
+    rnnc_quad acc;
     __asm__ volatile(
-        "1:\n" PIXEL_PAIR("p0", "p1", "p2", "p3", "q0", "q1")
-        "beq 2f\n"
-        PIXEL_PAIR("p2", "p3", "p0", "p1", "q1", "q0")
-        "bne 1b\n"
-        "2:\n"
-        : [from] "+r"(from), [acc] "=&r"(acc), [p0] "+r"(p0), [p1] "+r"(p1), [q0] "+r"(q0), [p2] "=&r"(p2),
-          [p3] "=&r"(p3), [q1] "=&r"(q1), [out] "+m"(r->out)
-        : [w0] "r"(w.w0), [w1] "r"(w.w1), [w2] "r"(w.w2), [w3] "r"(w.w3), [w4] "r"(w.w4), [w5] "r"(w.w5),
-          [bias] "m"(r->bias), [multiplier] "m"(r->multiplier), [zero_point] "m"(r->zero_point),
-          [stride] "m"(r->stride), [end] "m"(r->end)
+        "0:\n"
+        "ldr %[a], %[bias]\n"
+        "add %[a], %[a], %[channel], lsl #2\n"
+        "ldr %[c0], [%[a]]\n"
+        "ldr %[c1], [%[a], #4]\n"
+        "ldr %[c2], [%[a], #8]\n"
+        "ldr %[c3], [%[a], #12]\n"
+        LANES_ROW("t0", "t1", "t2")
+        LANES_ROW("t3", "t4", "t5")
+        LANES_ROW("t6", "t7", "t8")
+        "ldr %[x0], %[plain]\n"
+        "ldr %[a], %[multipliers]\n"
+        "ldr %[x1], %[out]\n"
+        "ldr %[x2], %[last]\n"
+        "cmp %[x0], #0\n"
+        "beq 1f\n"
+        "add %[a], %[a], %[channel], lsl #2\n"
+        "add %[x1], %[channel]\n"
+        "ldr %[x0], %[zero_point]\n"
+        "ldr %[e], [%[a]]\n"
+        "ldr %[v], [%[a], #4]\n"
+        "ldr %[w], [%[a], #8]\n"
+        "ldr %[a], [%[a], #12]\n"
+        "smmlar %[c0], %[c0], %[e], %[x0]\n"
+        "smmlar %[c1], %[c1], %[v], %[x0]\n"
+        "smmlar %[c2], %[c2], %[w], %[x0]\n"
+        "smmlar %[c3], %[c3], %[a], %[x0]\n"
+        "ssat %[c0], #8, %[c0]\n"
+        "ssat %[c1], #8, %[c1]\n"
+        "ssat %[c2], #8, %[c2]\n"
+        "ssat %[c3], #8, %[c3]\n"
+        "strb %[c0], [%[x1]]\n"
+        "strb %[c1], [%[x1], #1]\n"
+        "strb %[c2], [%[x1], #2]\n"
+        "strb %[c3], [%[x1], #3]\n"
+        "adds %[channel], #4\n"
+        "cmp %[channel], %[x2]\n"
+        "bne 0b\n"
+        "1:\n"
+        : [weights] "+r"(weights), [channel] "+r"(channel), [c0] "=&r"(acc.a), [c1] "=&r"(acc.b),
+          [c2] "=&r"(acc.c), [c3] "=&r"(acc.d), [x0] "=&r"(x0), [x1] "=&r"(x1), [x2] "=&r"(x2), [e] "=&r"(e),
+          [v] "=&r"(v), [w] "=&r"(w), [a] "=&r"(a)
+        : [t0] "m"(p->taps[0]), [t1] "m"(p->taps[1]), [t2] "m"(p->taps[2]), [t3] "m"(p->taps[3]),
+          [t4] "m"(p->taps[4]), [t5] "m"(p->taps[5]), [t6] "m"(p->taps[6]), [t7] "m"(p->taps[7]),
+          [t8] "m"(p->taps[8]), [bias] "m"(p->bias), [multipliers] "m"(p->multipliers), [out] "m"(p->out),
+          [last] "m"(p->last), [zero_point] "m"(p->zero_point), [plain] "m"(p->plain)
         : "cc", "memory");
+    return acc;
 }
 
-/* One pixel: columns of rows 0 and 1 in p0 .. p2, of row 2 in q0 and q1. Leaves p2 and q1. */
-#define SINGLE_PIXEL(p0, p2, q0, q1)       \
-    "ldr %[acc], %[bias]\n"                \
-    "ldr %[p1], [%[from], #4]\n"           \
-    "ldr %[" q1                            \
-    "], [%[from], #20]\n"                  \
-    "ldr %[" p2                            \
-    "], [%[from], #12]!\n"                 \
-    "smlad %[acc], %[" p0                  \
-    "], %[w0], %[acc]\n"                   \
-    "smlad %[acc], %[p1], %[w1], %[acc]\n" \
-    "smlad %[acc], %[" p2                  \
-    "], %[w2], %[acc]\n"                   \
-    "smlad %[acc], %[" q0                  \
-    "], %[w3], %[acc]\n"                   \
-    "smlabb %[acc], %[" q1                 \
-    "], %[w4], %[acc]\n"                   \
-    "ldr %[" p0                            \
-    "], %[multiplier]\n"                   \
-    "ldr %[p1], %[zero_point]\n"           \
-    "ldr %[" q0                            \
-    "], %[end]\n"                          \
-    "smmlar %[acc], %[acc], %[" p0         \
-    "], %[p1]\n"                           \
-    "ssat %[acc], #8, %[acc]\n"            \
-    "strb %[acc], [%[out]]\n"              \
-    "add %[out], %[stride]\n"              \
-    "cmp %[from], %[" q0 "]\n"
-
-/* Pixels at stride 2 up to the plane's word `end`. */
-static inline __attribute__((always_inline)) void pixels_apart(const uint32_t *from, channel_weights w,
-                                                               channel_run *r) {
-    uint32_t acc, p0 = from[0], q0 = from[2], p1, p2, q1;
-    int8_t *out = r->out;
-    __asm__ volatile(
-        "1:\n" SINGLE_PIXEL("p0", "p2", "q0", "q1")
-        "beq 2f\n"
-        SINGLE_PIXEL("p2", "p0", "q1", "q0")
-        "bne 1b\n"
-        "2:\n"
-        : [from] "+r"(from), [out] "+r"(out), [acc] "=&r"(acc), [p0] "+r"(p0), [q0] "+r"(q0), [p1] "=&r"(p1),
-          [p2] "=&r"(p2), [q1] "=&r"(q1)
-        : [w0] "r"(w.w0), [w1] "r"(w.w1), [w2] "r"(w.w2), [w3] "r"(w.w3), [w4] "r"(w.w4),
-          [stride] "r"(r->stride), [bias] "m"(r->bias), [multiplier] "m"(r->multiplier),
-          [zero_point] "m"(r->zero_point), [end] "m"(r->end)
-        : "cc", "memory");
-}
-
-/* The accumulator of one pixel, whose window begins at an even column of the plane. */
-static inline int32_t even_sum(const uint32_t *from, const channel_weights *w, int32_t acc) {
-    acc = rnnc_dual_mac(rnnc_dual_mac(acc, from[0], w->w0), from[1], w->w1);
-    acc = rnnc_dual_mac(rnnc_dual_mac(acc, from[3], w->w2), from[2], w->w3);
-    return rnnc_mac_low(acc, from[5], w->w4);
-}
-
-static inline int32_t odd_sum(const uint32_t *from, const channel_weights *w, int32_t acc) {
-    acc = rnnc_dual_mac(rnnc_dual_mac(acc, from[1], w->w0), from[3], w->w1);
-    acc = rnnc_dual_mac(rnnc_mac_high(acc, from[2], w->w4), from[4], w->w2);
-    return rnnc_dual_mac(acc, from[5], w->w5);
-}
-
-/* `count` pixels of each channel from the planes, by any requantisation. */
-static void any_strip(const rnnc_conv2d *p, const uint32_t *plane, int32_t channel, int32_t lanes,
-                      int32_t count, int8_t *out) {
-    for (int32_t lane = 0; lane < lanes; ++lane, ++channel, plane += PLANE) {
-        channel_weights w = unpack(p->weights + 12 * channel);
-        for (int32_t x = 0; x < count; ++x) {
-            int32_t column = x * p->stride_w;
-            const uint32_t *from = plane + column / 2 * 3;
-            int32_t acc =
-                column % 2 == 0 ? even_sum(from, &w, p->bias[channel]) : odd_sum(from, &w, p->bias[channel]);
-            out[x * p->out_channels + lane] = rnnc_requantise(acc, channel, &p->requant);
-        }
-    }
-}
-
-/* The same where requantisation is SMMLAR and SSAT. */
-static void plain_strip(const rnnc_conv2d *p, const uint32_t *plane, int32_t channel, int32_t lanes,
-                        int32_t count, int8_t *out) {
-    const int8_t *weights = p->weights + 12 * channel;
-    const int32_t *bias = p->bias + channel, *multiplier = p->requant.multipliers + channel;
-    channel_run r = {.zero_point = p->requant.zero_point, .stride = p->out_channels};
-    int32_t in_pairs = p->stride_w == 1 ? count / 2 : 0;
-    int32_t done = p->stride_w == 1 ? count & ~1 : count;
-    const uint32_t *end = plane + 3 * (p->stride_w == 1 ? in_pairs : count);
-    for (const int8_t *last = out + lanes; out != last; ++out, plane += PLANE, end += PLANE) {
-        channel_weights w = unpack(weights);
-        weights += 12;
-        r.bias = *bias++;
-        r.multiplier = *multiplier++;
-        r.out = out;
-        r.end = end;
-        if (in_pairs > 0) {
-            pixel_pairs(plane, w, &r);
-        } else if (done > 0) {
-            pixels_apart(plane, w, &r);
-        }
-        if (done < count) {
-            int32_t acc = even_sum(end, &w, r.bias);
-            acc = rnnc_high_multiply_add(r.zero_point, acc, r.multiplier);
-            out[done * r.stride] = (int8_t)rnnc_saturate(acc);
-        }
-    }
-}
-
-static source source_of(const rnnc_conv2d *p, const rnnc_job *job, int32_t channel, const int8_t *padding) {
-    int32_t lanes = p->in_channels - channel;
-    source s = {.width = p->in_width, .lanes = lanes < LANES ? lanes : LANES, .padding = padding};
-    for (int32_t ky = 0; ky < 3; ++ky) {
+/* The taps of the window that begins at input column `left`. */
+static void place_taps(const rnnc_conv2d *p, const rnnc_job *job, int32_t left, const int8_t **taps) {
+    const int8_t *padding = job->scratch;
+    int32_t step = p->dilation_w * p->in_channels;
+    int32_t offset = left * p->in_channels;
+    int inside0 = left >= 0 && left < p->in_width;
+    int inside1 = left + p->dilation_w >= 0 && left + p->dilation_w < p->in_width;
+    int inside2 = left + 2 * p->dilation_w >= 0 && left + 2 * p->dilation_w < p->in_width;
+    for (int32_t ky = 0; ky < 3; ++ky, taps += 3) {
         const int8_t *row = job->rows[ky];
-        s.rows[ky] = row == NULL ? padding : row + channel;
-        s.steps[ky] = row == NULL ? 0 : p->in_channels;
+        taps[0] = row != NULL && inside0 ? row + offset : padding;
+        taps[1] = row != NULL && inside1 ? row + offset + step : padding;
+        taps[2] = row != NULL && inside2 ? row + offset + 2 * step : padding;
     }
-    return s;
+}
+
+/* A channel that is left over when there are not four: reading a word would pass the end of the row. */
+static int8_t single_channel(const rnnc_conv2d *p, const int8_t *const *taps, int32_t channel) {
+    const int8_t *weights = p->weights + channel / LANES * LANES * TAPS + channel % LANES;
+    int32_t acc = p->bias[channel];
+    for (int32_t tap = 0; tap < TAPS; ++tap, weights += LANES) {
+        acc += taps[tap][channel] * *weights;
+    }
+    return rnnc_requantise(acc, channel, &p->requant);
+}
+
+/* All channels of a pixel whose taps are placed. */
+static inline void whole_pixel(const rnnc_conv2d *p, pixel *t) {
+    int32_t channel = 0;
+    if (t->plain && t->last != 0) {
+        (void)four_channels(t, p->weights, 0);
+        channel = t->last;
+    }
+    for (; channel < t->last; channel += LANES) {
+        rnnc_quad acc = four_channels(t, p->weights + channel * TAPS, channel);
+        acc = rnnc_requantise_quad(acc, channel, &p->requant);
+        t->out[channel] = (int8_t)acc.a;
+        t->out[channel + 1] = (int8_t)acc.b;
+        t->out[channel + 2] = (int8_t)acc.c;
+        t->out[channel + 3] = (int8_t)acc.d;
+    }
+    for (; channel < p->in_channels; ++channel) {
+        t->out[channel] = single_channel(p, t->taps, channel);
+    }
 }
 
 void rnnc_depthwise3x3_s8(const void *params, const rnnc_job *job) {
     const rnnc_conv2d *p = params;
     const rnnc_requant *q = &p->requant;
-    uint32_t *planes = job->scratch;
-    const uint32_t padding = (uint32_t)(uint8_t)p->in_zero_point * 0x01010101u;
-    int plain = !RNNC_TFLITE && q->left_shift == 0 && q->low == INT8_MIN && q->high == INT8_MAX;
-    int32_t most = (STRIP_COLUMNS - 2) / p->stride_w;
-    for (int32_t channel = 0; channel < p->in_channels; channel += LANES) {
-        source s = source_of(p, job, channel, (const int8_t *)&padding);
-        for (int32_t x = 0; x < p->out_width; x += most) {
-            int32_t count = p->out_width - x < most ? p->out_width - x : most;
-            int8_t *out = (int8_t *)job->out + x * p->out_channels + channel;
-            int32_t columns = (count - 1) * p->stride_w + 3;
-            fill_planes(&s, x * p->stride_w - p->pad_left, (columns + 1) / 2, planes);
-            if (plain) {
-                plain_strip(p, planes, channel, s.lanes, count, out);
-            } else {
-                any_strip(p, planes, channel, s.lanes, count, out);
-            }
-        }
+    pixel t = {
+        .bias = p->bias,
+        .multipliers = q->multipliers,
+        .out = job->out,
+        .last = p->in_channels & ~(LANES - 1),
+        .zero_point = q->zero_point,
+        .plain = !RNNC_TFLITE && q->left_shift == 0 && q->low == INT8_MIN && q->high == INT8_MAX,
+    };
+    int32_t left = -p->pad_left;
+    rnnc_fill_bytes(job->scratch, p->in_zero_point, p->in_channels);
+    for (int32_t x = 0; x < p->out_width; ++x, left += p->stride_w, t.out += p->in_channels) {
+        place_taps(p, job, left, t.taps);
+        whole_pixel(p, &t);
     }
 }
 

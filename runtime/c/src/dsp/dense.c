@@ -8,11 +8,11 @@
 static rnnc_quad pair_of_row(const rnnc_dense *p, const int8_t *row, const int8_t *weights, rnnc_quad acc) {
     int32_t words = p->row_size / 4;
     int32_t rest = p->row_size % 4;
-    acc = rnnc_tile_1x2(row, weights, words, acc);
+    acc = rnnc_column_1x2(row, weights, words, acc);
     if (rest != 0) {
         int8_t tail[4] = {0, 0, 0, 0};
         rnnc_copy_bytes(tail, row + words * 4, rest);
-        acc = rnnc_tile_1x2(tail, weights + words * 8, 1, acc);
+        acc = rnnc_column_1x2(tail, weights + words * 8, 1, acc);
     }
     return acc;
 }

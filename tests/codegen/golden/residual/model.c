@@ -73,7 +73,10 @@ static const rnnc_stage stages[1] = {
     {0, 2, 0, 1, 1}, /* stage 0, rows: 2 operators */
 };
 
-static const uint16_t sinks[1] = {1};
+/* operator, jobs that it is ahead of its share */
+static const rnnc_sink sinks[1] = {
+    {1, 0},
+};
 
 static const rnnc_port inputs[1] = {
     {.name = "input",
@@ -120,6 +123,7 @@ const rnnc_model residual_model = {
     .n_inputs = 1,
     .n_outputs = 1,
     .n_banks = 1,
+    .stream_output = 0,
 };
 
 int residual_init(residual_t *m, void *arena, size_t size) {
@@ -137,11 +141,23 @@ int residual_push_rows(residual_t *m, const int8_t *rows, size_t n) {
     return m == NULL || rows == NULL ? RNNC_ERR_ARGUMENT : rnnc_engine_push(&m->engine, rows, n);
 }
 
+int residual_offer_row(residual_t *m, const int8_t *row) {
+    return m == NULL || row == NULL ? RNNC_ERR_ARGUMENT : rnnc_engine_offer(&m->engine, row);
+}
+
+void residual_start(residual_t *m) {
+    rnnc_engine_start(&m->engine);
+}
+
+int residual_step(residual_t *m, unsigned budget) {
+    return m == NULL ? RNNC_ERR_ARGUMENT : rnnc_engine_work(&m->engine, budget);
+}
+
 int residual_run(residual_t *m, const int8_t *input, int8_t *output) {
     if (m == NULL || input == NULL) {
         return RNNC_ERR_ARGUMENT;
     }
-    rnnc_engine_start(&m->engine);
+    residual_start(m);
     int status = rnnc_engine_push(&m->engine, input, RESIDUAL_INPUT_HEIGHT);
     if (status == RNNC_OK && output != NULL) {
         memcpy(output, residual_output(m), RESIDUAL_OUTPUT_SIZE);

@@ -47,8 +47,17 @@ const int8_t *residual_output(const residual_t *m);
  * rows are wanted, RNNC_OK when the outputs are complete (the next row then starts a new inference). */
 int residual_push_rows(residual_t *m, const int8_t *rows, size_t n);
 
-/* One whole inference. Inputs are copied in unless they are given where they lie or NULL (already there);
- * outputs are copied out unless NULL. */
+/* The same in slices: offer a row, which is copied and nothing else (RNNC_OK, or RNNC_BUSY if the rows before it
+ * still have work: then step first), and step until it no longer returns RNNC_BUSY but, as above, RNNC_NEED_INPUT or
+ * RNNC_OK. One unit of the budget is one row of one operator. */
+int residual_offer_row(residual_t *m, const int8_t *row);
+int residual_step(residual_t *m, unsigned budget);
+
+/* Forget the rows of a frame that will not be completed. */
+void residual_start(residual_t *m);
+
+/* One whole inference on the 4 rows of a frame.
+ * Outputs are copied out unless NULL. */
 int residual_run(residual_t *m, const int8_t *input, int8_t *output);
 
 /* For programs that handle any model. */

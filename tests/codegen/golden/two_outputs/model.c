@@ -72,7 +72,11 @@ static const rnnc_stage stages[2] = {
     {1, 1, 1, 1, 1}, /* stage 1, layer: 1 operator */
 };
 
-static const uint16_t sinks[2] = {0, 1};
+/* operator, jobs that it is ahead of its share */
+static const rnnc_sink sinks[2] = {
+    {0, 0},
+    {1, 0},
+};
 
 static const rnnc_port inputs[2] = {
     {.name = "input_left",
@@ -139,6 +143,7 @@ const rnnc_model two_outputs_model = {
     .n_inputs = 2,
     .n_outputs = 2,
     .n_banks = 1,
+    .stream_output = 0,
 };
 
 int two_outputs_init(two_outputs_t *m, void *arena, size_t size) {

@@ -64,8 +64,8 @@ const int8_t *two_outputs_output_joined(const two_outputs_t *m);
 /* Where the output_m_9_cut lies after a run, until the next one. The model has uint8 here; this is that less 128. */
 const int8_t *two_outputs_output_m_9_cut(const two_outputs_t *m);
 
-/* One whole inference. Inputs are copied in unless they are given where they lie or NULL (already there);
- * outputs are copied out unless NULL. */
+/* One whole inference. Inputs are copied in unless they are given where they lie or NULL (already there).
+ * Outputs are copied out unless NULL. */
 int two_outputs_run(two_outputs_t *m, const int8_t *input_left, const int8_t *input_right, int8_t *output_joined, int8_t *output_m_9_cut);
 
 /* The same in slices: start, then step until it no longer returns RNNC_BUSY. One unit of the budget is one row

@@ -1,0 +1,91 @@
+"""Which operators and which plan: what `rnnc compile` asks the scheduler for, and what `rnnc explore` lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from rnnc.diagnostics import BudgetError
+from rnnc.ir.graph import Graph
+from rnnc.scheduler.auto import Mode, schedule
+from rnnc.scheduler.plan import InputMode, OutputMode, Plan
+from rnnc.scheduler.search import Effort, Search
+from rnnc.scheduler.segments import Options
+from rnnc.target import Target
+
+Optimize = Literal["balanced", "ram", "speed"]
+"""balanced: the least RAM without computing anything twice."""
+
+SQUEEZES = (1.0, 0.95, 0.9)
+"""Parts of a budget that are aimed at in turn: a placement may need more than the search's quick one."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a plan is wanted for; ``ram``: most bytes of the arena, ``reserved``: bytes of the first bank for others."""
+
+    target: Target
+    mode: Mode = "auto"
+    input_mode: InputMode = "buffer"
+    output_mode: OutputMode = "buffer"
+    optimize: Optimize = "balanced"
+    ram: int | None = None
+    reserved: int = 0
+
+    def plan(self, graph: Graph) -> Plan:
+        """The graph's smallest plan as it is; raises BudgetError if that is over the budget."""
+        modes = self.mode, self.input_mode, self.output_mode
+        return schedule(graph, self.target, *modes, ram=self.ram, reserved=self.reserved)
+
+
+@dataclass(frozen=True, eq=False)
+class Scheduled:
+    """A plan and the graph that it is for: operators may have been exchanged or run as one."""
+
+    graph: Graph
+    plan: Plan
+
+
+def choose(graph: Graph, wish: Wish) -> Scheduled:
+    """Operators and a plan. With a budget in RAM the fastest that fits it, unless the least RAM is asked for.
+
+    Raises BudgetError where nothing fits, CompileError for what cannot be scheduled.
+    """
+    if wish.mode == "layer" or (wish.optimize == "speed" and wish.ram is None):
+        return Scheduled(graph, wish.plan(graph))
+    search = Search(graph, Options(wish.input_mode, wish.output_mode))
+    failure: BudgetError | None = None
+    for candidate in _in_turn(search, wish):
+        try:
+            return Scheduled(candidate, wish.plan(candidate))
+        except BudgetError as error:
+            failure = error
+    if failure is None:
+        raise ValueError("there is nothing to choose from")
+    raise failure
+
+
+def front(graph: Graph, wish: Wish, progress: Callable[[int, int], None]) -> Iterator[Scheduled]:
+    """Plans from the fastest to the smallest, each smaller than the one before it."""
+    search = Search(graph, Options(wish.input_mode, wish.output_mode))
+    smallest: int | None = None
+    for candidate in search.front(progress):
+        plan = wish.plan(candidate.graph)
+        if smallest is None or plan.arena < smallest:
+            smallest = plan.arena
+            yield Scheduled(candidate.graph, plan)
+
+
+def _in_turn(search: Search, wish: Wish) -> Iterator[Graph]:
+    """Graphs to try until one fits, best first."""
+    if wish.optimize == "ram" or wish.ram is None:
+        effort: Effort = "ram" if wish.optimize == "ram" else "once"
+        yield search.leanest(effort).graph
+    else:
+        yield search.graph
+        efforts: tuple[Effort, ...] = ("once", "ram")
+        for effort in efforts:
+            for part in SQUEEZES:
+                yield search.within(int(wish.ram * part), effort).graph
+    yield search.leanest("ram").graph

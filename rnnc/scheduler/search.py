@@ -1,0 +1,137 @@
+"""The search for variants and stages: the least RAM, or the fewest extra MACs within a budget.
+
+A configuration chooses an option for every node. Its peak is that of the best cuts into stages, so each is judged
+with the schedule that it would get. The search starts from the leanest configuration and gives back what costs
+nothing: options are made fast again, whole groups of nodes first, as long as the peak stays within the budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rnnc.ir.graph import Graph
+from rnnc.scheduler.assembly import Draft, draft
+from rnnc.scheduler.execution import Network
+from rnnc.scheduler.offsets import quick_size
+from rnnc.scheduler.rows import cut_rows
+from rnnc.scheduler.segments import Costs, Options, Peaks
+from rnnc.scheduler.variants import Choice, Variants, by_gain, extra_macs
+
+Effort = Literal["speed", "once", "ram"]
+"""What may be paid for RAM: nothing; slower kernels, but no MAC done twice; anything."""
+
+STEPS = 12
+"""Budgets that `front` tries between the least RAM with recomputation and the least without."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A configuration: ``graph`` is what remains to be scheduled, ``peak`` the bytes that it needs about,
+    ``extra_macs`` what it computes beyond the graph it was made from."""
+
+    graph: Graph
+    choice: Choice
+    peak: int
+    extra_macs: int
+
+
+class Search:
+    """Configurations of one graph; what has been evaluated is remembered."""
+
+    def __init__(self, graph: Graph, options: Options) -> None:
+        self.variants, self.options = Variants(graph), options
+        self._memo: Peaks = {}
+        self._known: dict[tuple[tuple[str, int], ...], int] = {}
+
+    @property
+    def graph(self) -> Graph:
+        """The graph as it was given."""
+        return self.variants.graph
+
+    def peak(self, choice: Choice) -> int:
+        """Bytes that a configuration needs, quickly placed, with the best stages along the graph's own order."""
+        key = tuple(sorted((name, index) for name, index in choice.items() if index))
+        if key not in self._known:
+            network = Network(self.variants.apply(choice))
+            drafts = drafts_of(network, [range(len(network.tasks))], self.options, self._memo)
+            best = 2**62
+            for item in sorted(drafts, key=lambda item: item.live_peak):
+                if item.live_peak < best:
+                    best = min(best, quick_size(item.parts, item.live_peak))
+            self._known[key] = best
+        return self._known[key]
+
+    def candidate(self, choice: Choice) -> Candidate:
+        return Candidate(self.variants.apply(choice), choice, self.peak(choice), extra_macs(self.variants, choice))
+
+    def leanest(self, effort: Effort, allowance: int = 0) -> Candidate:
+        """The configuration of least peak, ``allowance`` bytes given for speed."""
+        if effort == "speed":
+            return self.candidate({})
+        lean = self.variants.frugal(recompute=effort == "ram")
+        return self.within(min(self.peak(lean), self.peak({})) + allowance, effort)
+
+    def within(self, budget: int, effort: Effort) -> Candidate:
+        """The fastest configuration found whose peak is at most ``budget``; the leanest if none is."""
+        start = self.variants.frugal(recompute=effort == "ram") if effort != "speed" else {}
+        if self.peak({}) <= max(budget, self.peak(start)):
+            return self.candidate({})
+        return self.candidate(self._relax(start, max(budget, self.peak(start))))
+
+    def _relax(self, start: dict[str, int], budget: int) -> dict[str, int]:
+        choice = dict(start)
+        names = by_gain(self.variants, [name for name, index in start.items() if index])
+
+        def attempt(group: Sequence[str], index: int) -> bool:
+            trial = {**choice, **{name: min(index, start[name]) for name in group}}
+            if self.peak(trial) > budget:
+                return False
+            choice.update(trial)
+            return True
+
+        def visit(group: Sequence[str]) -> None:
+            if attempt(group, 0):
+                return
+            if len(group) == 1:
+                any(attempt(group, index) for index in range(1, start[group[0]]))
+                return
+            half = (len(group) + 1) // 2
+            visit(group[:half])
+            visit(group[half:])
+
+        if names:
+            visit(names)
+        return choice
+
+    def front(self, progress: Callable[[int, int], None]) -> list[Candidate]:
+        """Configurations from the fastest to the smallest, none worse than another in both peak and MACs."""
+        found = [self.leanest("speed"), self.leanest("once")]
+        top, bottom = found[-1].peak, self.leanest("ram").peak
+        for step in range(STEPS):
+            progress(step, STEPS)
+            budget = bottom + (top - bottom) * step // STEPS
+            found.append(self.within(budget, "ram"))
+        return pareto(found)
+
+
+def pareto(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Those that no other beats, by falling peak."""
+    result: list[Candidate] = []
+    for item in sorted(candidates, key=lambda c: (c.peak, c.extra_macs)):
+        if not result or item.extra_macs < result[-1].extra_macs:
+            result.append(item)
+    return result[::-1]
+
+
+def drafts_of(
+    network: Network, orders: Sequence[Sequence[int]], options: Options, memo: Peaks | None = None
+) -> list[Draft]:
+    """The best stages along each order, under both views of a ring, each once."""
+    stages = {
+        tuple(cut_rows(network, order, Costs(network, options, full, memo))): None
+        for full in (False, True)
+        for order in orders
+    }
+    return [draft(network, "rows", item, options) for item in stages]
