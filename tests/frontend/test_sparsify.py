@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from rnnc.cli import cli
 from rnnc.compile import Compilation, Options, integer_graph
 from rnnc.diagnostics import CompileError
 from rnnc.frontend.load import prepare_model
@@ -71,6 +73,12 @@ def test_models_without_float_cells_are_refused() -> None:
 def test_bad_fractions_are_refused(text: str) -> None:
     with pytest.raises(ValueError):
         parse_sparsity(text)
+
+
+def test_the_command_line_refuses_them_too() -> None:
+    result = CliRunner().invoke(cli, ["compile", "x.onnx", "-o", "x", "--sparsity", "W=2"])
+    assert result.exit_code == 2
+    assert "at most 1" in result.output
 
 
 def test_fractions_are_read() -> None:
