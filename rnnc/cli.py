@@ -49,6 +49,20 @@ class Size(click.ParamType):  # type: ignore[type-arg]
         return int(float(match.group(1)) * self.units[match.group(2)])
 
 
+class Fractions(click.ParamType):  # type: ignore[type-arg]
+    """Fractions of weights to keep by kind: W=0.5,R=0.3."""
+
+    name = "W=F,R=F"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, float]:
+        from rnnc.frontend.sparsify import parse_sparsity
+
+        try:
+            return parse_sparsity(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="rnnc")
 def cli() -> None:
@@ -112,6 +126,11 @@ def cli() -> None:
     default="fast",
     show_default=True,
     help="One rounding, or TensorFlow Lite's bytes.",
+)
+@click.option(
+    "--sparsity",
+    type=Fractions(),
+    help="Keep only these fractions of RNNPool's weights, the largest, e.g. W=0.5,R=0.3.",
 )
 @click.option("--dump-after", metavar="PASS", help="Print the graph as that pass leaves it.")
 @JSON

@@ -19,6 +19,7 @@ from rnnc.frontend.calibrate import Method, calibrate, calibration_runs
 from rnnc.frontend.importer import import_model
 from rnnc.frontend.load import load_model
 from rnnc.frontend.samples import Samples, generated_samples, input_specs, load_samples
+from rnnc.frontend.sparsify import sparsify
 from rnnc.ir.fixedpoint import Arithmetic
 from rnnc.ir.graph import Graph
 from rnnc.ir.ops import FLOAT_OPS
@@ -66,6 +67,7 @@ class Options:
     optimize: Optimize = "balanced"
     arithmetic: Arithmetic = "fast"
     dump_after: str | None = None
+    sparsity: Mapping[str, float] | None = None
 
 
 @dataclass
@@ -194,6 +196,8 @@ def integer_graph(model: Model, options: Options, result: Compilation, progress:
         if name == options.dump_after:
             result.dump = print_graph(graph, inline=16)
 
+    if options.sparsity:
+        note("sparsify", sparsify(model, options.sparsity))
     graph = import_model(model, FLOAT_OPS)
     graph.arithmetic = options.arithmetic
     run_passes(graph, FLOAT_PASSES, note, after)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import ClassVar, TypeVar
 
 import numpy as np
@@ -22,10 +23,14 @@ from rnnc.ir.ops.rnnpool_cell import (
     is_tabulated,
     quantise_cell,
 )
-from rnnc.ir.ops.rnnpool_geometry import Geometry, Pads, Pair, Sizes, even, pooled_shape
+from rnnc.ir.ops.rnnpool_geometry import LANES, Geometry, Pads, Pair, Sizes, even, pooled_shape
 from rnnc.ir.types import Quant, TensorType
 
 Number = TypeVar("Number", np.int64, np.float64)
+
+Way = tuple[int, int, int]
+WAYS: tuple[Way, ...] = tuple((share_rows, *way) for share_rows, way in product((1, 0), ((LANES, 0), (1, 1), (1, 0))))
+"""How row summaries can be made: share_rows, batch, share_products."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +41,7 @@ class RnnPoolInt(IntOp):
     (zeta, nu) in Q15. The input enters as (x - zero_point) << 7, padding as 0. A state h in Q15 leaves as
     clip(((h << shift) * multiplier + 2^31 >> 32) + zero point), ``out`` holding these three. With ``share_rows``
     the kernel keeps the summaries of the rows that the next output row needs again; without, it computes them
-    again and needs no state.
+    again and needs no state. ``batch`` and ``share_products`` say how row summaries are made: see Geometry.
     """
 
     w1: Int16Array
@@ -56,6 +61,8 @@ class RnnPoolInt(IntOp):
     gate: str = "Sigmoid"
     update: str = "Tanh"
     share_rows: int = 1
+    batch: int = LANES
+    share_products: int = 0
 
     name: ClassVar[str] = "rnnpool_int"
     all_outputs: ClassVar[bool] = True
@@ -90,21 +97,39 @@ class RnnPoolInt(IntOp):
         return np.clip(scaled + zero_point, -128, 127)
 
     def macs(self, inputs: Sequence[TensorType], output: TensorType) -> int:
-        return self.geometry(inputs[0], output).executed_macs(bool(self.share_rows))
+        return self.geometry(inputs[0], output).executed_macs()
 
     def scratch_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
         return self.geometry(inputs[0], output).scratch_bytes()
 
     def state_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
-        return self.geometry(inputs[0], output).state_bytes() if self._keeps(output) else 0
+        return self.geometry(inputs[0], output).state_bytes()
 
     def partial_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
         """RNN1's states down the columns, in Q15; the row summaries come on top."""
         geometry = self.geometry(inputs[0], output)
         return 2 * geometry.span(output.width) * geometry.sizes.h1
 
-    def _keeps(self, output: TensorType) -> bool:
-        return bool(self.share_rows) and output.height > 1
+    def leaner(self, inputs: Sequence[TensorType], output: TensorType) -> tuple[IntOp, ...]:
+        def memory(op: IntOp) -> int:
+            return op.scratch_bytes(inputs, output) + op.state_bytes(inputs, output)
+
+        found: list[IntOp] = [self]
+        for op in self._ways(inputs[0], output):
+            if memory(op) < memory(found[-1]):
+                found.append(op)
+        return tuple(found[1:])
+
+    def in_way(self, way: Way) -> RnnPoolInt:
+        return replace(self, share_rows=way[0], batch=way[1], share_products=way[2])
+
+    def fastest(self, x: TensorType, output: TensorType) -> RnnPoolInt:
+        return self._ways(x, output)[0]
+
+    def _ways(self, x: TensorType, y: TensorType) -> list[RnnPoolInt]:
+        """This operator in all ways, the fewest MACs first, of these the least scratch."""
+        ways = [self.in_way(way) for way in WAYS]
+        return sorted(ways, key=lambda op: (op.macs([x], y), op.scratch_bytes([x], y)))
 
     def weight_bytes(self) -> int:
         tables = sum(4 * gate_table(name).size for name in (self.gate, self.update) if is_tabulated(name))
@@ -123,7 +148,16 @@ class RnnPoolInt(IntOp):
 
     def geometry(self, x: TensorType, y: TensorType) -> Geometry:
         sizes = Sizes(self.w1.shape[1], self.r1.shape[0], self.r2.shape[0])
-        return Geometry(sizes, self.kernel_shape, self.strides, y.height, y.width)
+        return Geometry(
+            sizes,
+            self.kernel_shape,
+            self.strides,
+            y.height,
+            y.width,
+            self.batch,
+            bool(self.share_rows),
+            bool(self.share_products),
+        )
 
     def kernel(self, inputs: Sequence[TensorType], output: TensorType) -> Kernel:
         rnn1, rnn2 = self.cells()
@@ -153,7 +187,9 @@ class RnnPoolInt(IntOp):
             "stride_h": self.strides[0],
             "stride_w": self.strides[1],
             "pad_left": self.pads[1],
-            "kept_rows": self.geometry(inputs[0], output).kept_rows if self._keeps(output) else 0,
+            "kept_rows": self.geometry(inputs[0], output).kept_rows,
+            "product_rows": self.geometry(inputs[0], output).product_rows,
+            "batch": self.batch,
             "out_multiplier": self.out[0],
             "out_shift": self.out[1],
             "out_zero_point": self.out[2],
@@ -163,8 +199,8 @@ class RnnPoolInt(IntOp):
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
         for case in CASES:
-            yield sample(rng, case, share_rows=1)
-            yield sample(rng, case, share_rows=0)
+            for way in WAYS:
+                yield sample(rng, case, way)
 
 
 def output_rule(y: Quant) -> tuple[int, int, int]:
@@ -253,7 +289,7 @@ CASES: tuple[Case, ...] = (
 )
 
 
-def sample(rng: np.random.Generator, case: Case, share_rows: int) -> Sample:
+def sample(rng: np.random.Generator, case: Case, way: Way = WAYS[0]) -> Sample:
     """A random operator of the given case; ``gain`` above 1 drives products and states into saturation."""
     (h1, h2), channels = case.hidden, case.shape[2]
 
@@ -274,5 +310,5 @@ def sample(rng: np.random.Generator, case: Case, share_rows: int) -> Sample:
         (case.kernel, case.strides, case.pads),
     )
     source = TensorType(case.shape, "int8", x)
-    op = replace(op, share_rows=share_rows)
-    return Sample(op, (source,), op.infer([source]).with_quant(y), f"{case} share_rows={share_rows}")
+    op = op.in_way(way)
+    return Sample(op, (source,), op.infer([source]).with_quant(y), f"{case} {way}")

@@ -36,7 +36,9 @@ typedef struct {
     int32_t out_width;
     int32_t kernel_h, kernel_w;
     int32_t stride_h, stride_w, pad_left;
-    int32_t kept_rows; /* row summaries that state holds from one output row to the next, by patch */
+    int32_t kept_rows;    /* row summaries that state holds from one output row to the next, by patch */
+    int32_t product_rows; /* last rows of a patch whose W1 x serve columns and rows, with batch 1 */
+    int32_t batch;        /* patches whose rows are swept together: RNNC_RNN_LANES, or 1 for less scratch */
     int32_t out_multiplier, out_shift, out_zero_point;
 } rnnc_rnnpool;
 

@@ -1,7 +1,9 @@
 /* RNNPool: the order of the sweeps, and the portable primitives.
  *
- * An output row is made in groups of RNNC_RNN_LANES patches. Row summaries that the patch above
- * left in `state` are taken from there; the others are swept for the whole group at once. Column
+ * An output row is made in groups of `batch` patches. Row summaries that the patch above left in
+ * `state` are taken from there. The others are swept RNNC_RNN_LANES at a time: the same row of that
+ * many patches, or that many rows of one patch, which holds fewer summaries. Then the products W1 x
+ * come from the columns' sweeps, as far as `product_rows` of them wait, or are made again. Column
  * summaries do not depend on the patch, so each column is swept once per output row and waits in a
  * ring until no patch needs it. What is kept of a summary is its product with W2, for that is all
  * that RNN2 reads.
@@ -32,6 +34,23 @@ static void copy(int16_t *to, const int16_t *from, int32_t count) {
 }
 #endif
 
+/* What the input products of a sweep are: there already, or W1 x of a pixel for each lane, made
+ * before every step. Lanes are neighbouring columns, which step from row to row, or neighbouring
+ * rows, which step from column to column. */
+typedef enum { READY, OF_COLUMNS, OF_ROWS } sweep_source;
+
+/* Where the input products of RNNC_RNN_LANES sweeps come from. A lane steps by `delta`; at its step
+ * number `turn` it also leaps, from one end of the ring to the other. */
+typedef struct {
+    sweep_source source;
+    int32_t row, column; /* of the first lane's first pixel, for what is not READY */
+    const int16_t *at[RNNC_RNN_LANES];
+    int32_t delta[RNNC_RNN_LANES], turn[RNNC_RNN_LANES], leap[RNNC_RNN_LANES];
+    int32_t wait[RNNC_RNN_LANES]; /* steps to let pass before the sweep begins */
+    int32_t longest_wait;
+    int32_t steady; /* no lane leaps or waits, so that turn, leap and wait mean nothing */
+} sweep_inputs;
+
 /* Scratch of one job, sizes as in Geometry.scratch_bytes (rnnc/ir/ops/rnnpool_geometry.py). */
 typedef struct {
     const rnnc_rnnpool *p;
@@ -41,22 +60,14 @@ typedef struct {
     int16_t *pixels;   /* [lane][channels]: (x - zero point) << 7 */
     int16_t *states;   /* states and their recurrent products, each [lane][hidden] */
     int16_t *products; /* W1 x of the pixels under way, [pixel][hidden1] */
-    int16_t *window;   /* W2 of row summaries, [lane][kernel_h][hidden2] */
+    int16_t *shared;   /* W1 x of the last product_rows rows, [row][slot][hidden1] */
+    int16_t *window;   /* W2 of row summaries, [patch of the batch][kernel_h][hidden2] */
     int16_t *ring;     /* W2 of column summaries, [slot][hidden2] */
     int32_t slots;
     int32_t column_step; /* covered columns between the starts of neighbouring patches */
     int32_t columns_made;
+    sweep_inputs inputs; /* of the sweep under way */
 } work;
-
-/* Where the input products of RNNC_RNN_LANES sweeps come from. A lane steps by `delta`; at its step
- * number `turn` it also leaps, from one end of the ring to the other. */
-typedef struct {
-    const int16_t *at[RNNC_RNN_LANES];
-    int32_t delta[RNNC_RNN_LANES], turn[RNNC_RNN_LANES], leap[RNNC_RNN_LANES];
-    int32_t wait[RNNC_RNN_LANES]; /* steps to let pass before the sweep begins */
-    int32_t longest_wait;
-    int32_t steady; /* no lane leaps or waits */
-} sweep_inputs;
 
 static int32_t even(int32_t count) {
     return count + count % 2;
@@ -76,29 +87,41 @@ static int32_t most(int32_t a, int32_t b) {
 
 static void divide_scratch(work *w) {
     const rnnc_rnnpool *p = w->p;
-    int32_t h1 = w->w1.rows, h2 = w->w2.rows;
-    int32_t span = (least(RNNC_RNN_LANES, p->out_width) - 1) * w->column_step + p->kernel_w;
+    int32_t h1 = w->w1.rows, h2 = w->w2.rows, rows = p->kernel_h;
+    int32_t columns = RNNC_RNN_LANES, window;
+    if (p->batch == 1) { /* whole groups of rows, from the top or from below the kept ones */
+        window = most(lane_multiple(rows), p->kept_rows + lane_multiple(rows - p->kept_rows));
+    } else {
+        int32_t patches = least(RNNC_RNN_LANES, p->out_width);
+        columns = lane_multiple((patches - 1) * w->column_step + p->kernel_w);
+        window = RNNC_RNN_LANES * rows;
+    }
     w->pixels = w->job->scratch;
     w->states = w->pixels + RNNC_RNN_LANES * w->w1.columns;
     w->products = w->states + 2 * RNNC_RNN_LANES * most(h1, h2);
-    w->window = w->products + most(lane_multiple(span), RNNC_RNN_LANES * p->kernel_h) * h1;
-    w->ring = w->window + RNNC_RNN_LANES * p->kernel_h * h2;
     w->slots = lane_multiple(p->kernel_w + RNNC_RNN_LANES - 1);
+    w->shared = w->products + columns * h1;
+    w->window = w->shared + w->slots * p->product_rows * h1;
+    w->ring = w->window + window * h2;
 }
 
-static work begin(const rnnc_rnnpool *p, const rnnc_job *job) {
+static void begin(work *w, const rnnc_rnnpool *p, const rnnc_job *job) {
     int32_t h1 = even(p->hidden1), h2 = even(p->hidden2);
-    work w = {
-        .p = p,
-        .job = job,
-        .w1 = {p->w1, h1, even(p->in_channels), p->w1_shift},
-        .w2 = {p->w2, h2, h1, p->w2_shift},
-        .rnn1 = {{p->r1, h1, h1, p->r1_shift}, p->b1, p->gate_table, p->update_table, p->blend1},
-        .rnn2 = {{p->r2, h2, h2, p->r2_shift}, p->b2, p->gate_table, p->update_table, p->blend2},
-        .column_step = least(p->stride_w, p->kernel_w),
-    };
-    divide_scratch(&w);
-    return w;
+    w->p = p;
+    w->job = job;
+    w->w1 = (rnnc_rnn_matrix){p->w1, h1, even(p->in_channels), p->w1_shift};
+    w->w2 = (rnnc_rnn_matrix){p->w2, h2, h1, p->w2_shift};
+    w->rnn1.recurrent = (rnnc_rnn_matrix){p->r1, h1, h1, p->r1_shift};
+    w->rnn2.recurrent = (rnnc_rnn_matrix){p->r2, h2, h2, p->r2_shift};
+    w->rnn1.bias = p->b1;
+    w->rnn2.bias = p->b2;
+    w->rnn1.gate_table = w->rnn2.gate_table = p->gate_table;
+    w->rnn1.update_table = w->rnn2.update_table = p->update_table;
+    w->rnn1.blend = p->blend1;
+    w->rnn2.blend = p->blend2;
+    w->column_step = least(p->stride_w, p->kernel_w);
+    w->columns_made = 0;
+    divide_scratch(w);
 }
 
 /* The input column of the n-th column that some patch covers. */
@@ -140,6 +163,52 @@ static void input_products(const work *w, const int8_t *row, int32_t first, int1
     rnnc_rnn_product(&w->w1, w->pixels, out, w->w1.rows);
 }
 
+/* W1 x of one covered column of RNNC_RNN_LANES rows from `row` on; rows below the patch repeat its
+ * last one. */
+static void row_products(const work *w, int32_t row, int32_t covered, int16_t *out) {
+    const rnnc_rnnpool *p = w->p;
+    int32_t channels = p->in_channels, width = w->w1.columns;
+    int32_t column = column_of(p, covered);
+    for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
+        int16_t *centred = w->pixels + lane * width;
+        const int8_t *pixels = w->job->rows[least(row + lane, p->kernel_h - 1)];
+        clear(centred, width);
+        if (pixels != NULL && column >= 0 && column < p->in_width) {
+            rnnc_rnn_centre(pixels + column * channels, channels, p->in_zero_point, centred);
+        }
+    }
+    rnnc_rnn_product(&w->w1, w->pixels, out, w->w1.rows);
+}
+
+/* The next sweep's input products are made as they are needed, in the one place of w->products, but
+ * for columns' products that rows will need too. */
+static void read_on_demand(work *w, sweep_source source, int32_t row, int32_t column) {
+    w->inputs.source = source;
+    w->inputs.row = row;
+    w->inputs.column = column;
+    w->inputs.longest_wait = 0;
+    for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
+        w->inputs.at[lane] = w->products + lane * w->w1.rows;
+    }
+}
+
+static void make_products(work *w, int32_t step) {
+    sweep_inputs *inputs = &w->inputs;
+    if (inputs->source == OF_ROWS) {
+        row_products(w, inputs->row, inputs->column + step, w->products);
+        return;
+    }
+    int32_t h1 = w->w1.rows, shared = step - (w->p->kernel_h - w->p->product_rows);
+    int16_t *out = w->products;
+    if (shared >= 0) {
+        out = w->shared + (shared * w->slots + inputs->column % w->slots) * h1;
+        for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
+            inputs->at[lane] = out + lane * h1;
+        }
+    }
+    input_products(w, w->job->rows[step], inputs->column, out);
+}
+
 static void advance(sweep_inputs *inputs, int32_t step) {
     if (inputs->steady) {
         for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
@@ -156,17 +225,23 @@ static void advance(sweep_inputs *inputs, int32_t step) {
 }
 
 /* Final states [lane][hidden] of RNNC_RNN_LANES sweeps of the same cell. */
-static const int16_t *sweep(const work *w, const rnnc_rnn_cell *cell, sweep_inputs *inputs, int32_t steps) {
+static const int16_t *sweep(work *w, const rnnc_rnn_cell *cell, int32_t steps) {
+    sweep_inputs *inputs = &w->inputs;
     int32_t hidden = cell->recurrent.rows;
     int32_t size = RNNC_RNN_LANES * hidden;
     int16_t *state = w->states, *recurrent = state + size;
     clear(state, size);
-    rnnc_rnn_update(cell, inputs->at, state, state); /* the product of the state 0 is 0 too */
     for (int32_t step = 0; step < steps; ++step) {
-        if (step > 0) {
+        if (inputs->source != READY) {
+            make_products(w, step);
+        } else if (step > 0) {
             advance(inputs, step);
+        }
+        if (step > 0) {
             rnnc_rnn_product(&cell->recurrent, state, recurrent, hidden);
             rnnc_rnn_update(cell, inputs->at, recurrent, state);
+        } else { /* the product of the state 0 is 0 too */
+            rnnc_rnn_update(cell, inputs->at, state, state);
         }
         for (int32_t lane = 0; lane < RNNC_RNN_LANES && step < inputs->longest_wait; ++lane) {
             if (step < inputs->wait[lane]) {
@@ -179,61 +254,105 @@ static const int16_t *sweep(const work *w, const rnnc_rnn_cell *cell, sweep_inpu
 
 /* W2 of the summaries of one input row for `patches` patches from `first` on, into row `k` of the
  * window. */
-static void summarise_row(const work *w, int32_t k, int32_t first, int32_t patches) {
+static void summarise_row(work *w, int32_t k, int32_t first, int32_t patches) {
     const rnnc_rnnpool *p = w->p;
     int32_t start = first * w->column_step;
     int32_t span = (patches - 1) * w->column_step + p->kernel_w;
     for (int32_t column = 0; column < span; column += RNNC_RNN_LANES) {
         input_products(w, w->job->rows[k], start + column, w->products + column * w->w1.rows);
     }
-    sweep_inputs inputs = {.steady = 1};
+    w->inputs.source = READY;
+    w->inputs.steady = 1;
+    w->inputs.longest_wait = 0;
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
         /* lanes without a patch repeat the last one */
-        inputs.at[lane] = w->products + least(lane, patches - 1) * w->column_step * w->w1.rows;
-        inputs.delta[lane] = w->w1.rows;
+        w->inputs.at[lane] = w->products + least(lane, patches - 1) * w->column_step * w->w1.rows;
+        w->inputs.delta[lane] = w->w1.rows;
     }
-    const int16_t *summaries = sweep(w, &w->rnn1, &inputs, p->kernel_w);
+    const int16_t *summaries = sweep(w, &w->rnn1, p->kernel_w);
     rnnc_rnn_product(&w->w2, summaries, w->window + k * w->w2.rows, p->kernel_h * w->w2.rows);
+}
+
+/* The next sweep goes along RNNC_RNN_LANES rows, of which `row` is the first, over products that the
+ * columns' left. */
+static void read_shared(work *w, int32_t row, int32_t column) {
+    int32_t h1 = w->w1.rows, left = column % w->slots;
+    sweep_inputs *inputs = &w->inputs;
+    inputs->source = READY;
+    inputs->steady = left + w->p->kernel_w <= w->slots;
+    inputs->longest_wait = 0;
+    for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
+        int32_t from = least(row + lane, w->p->product_rows - 1); /* rows below repeat the last one */
+        inputs->at[lane] = w->shared + (from * w->slots + left) * h1;
+        inputs->delta[lane] = h1;
+        inputs->turn[lane] = w->slots - left;
+        inputs->leap[lane] = -w->slots * h1;
+        inputs->wait[lane] = 0;
+    }
+}
+
+/* W2 of the summaries of one patch's rows from `row` on, RNNC_RNN_LANES at a time, into the window. */
+static void summarise_patch(work *w, int32_t row, int32_t patch) {
+    int32_t column = patch * w->column_step;
+    for (; row < w->p->kernel_h; row += RNNC_RNN_LANES) {
+        int32_t shared = row - (w->p->kernel_h - w->p->product_rows);
+        if (shared < 0) {
+            read_on_demand(w, OF_ROWS, row, column);
+        } else {
+            read_shared(w, shared, column);
+        }
+        const int16_t *summaries = sweep(w, &w->rnn1, w->p->kernel_w);
+        rnnc_rnn_product(&w->w2, summaries, w->window + row * w->w2.rows, w->w2.rows);
+    }
 }
 
 /* W2 of the summaries of the next RNNC_RNN_LANES columns, into the ring. */
 static void summarise_columns(work *w) {
-    const rnnc_rnnpool *p = w->p;
-    sweep_inputs inputs = {.steady = 1};
-    for (int32_t k = 0; k < p->kernel_h; ++k) {
-        int16_t *products = w->products + k * RNNC_RNN_LANES * w->w1.rows;
-        input_products(w, w->job->rows[k], w->columns_made, products);
-    }
-    for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
-        inputs.at[lane] = w->products + lane * w->w1.rows;
-        inputs.delta[lane] = RNNC_RNN_LANES * w->w1.rows;
-    }
-    const int16_t *summaries = sweep(w, &w->rnn1, &inputs, p->kernel_h);
+    read_on_demand(w, OF_COLUMNS, 0, w->columns_made);
+    const int16_t *summaries = sweep(w, &w->rnn1, w->p->kernel_h);
     int32_t slot = w->columns_made % w->slots;
     rnnc_rnn_product(&w->w2, summaries, w->ring + slot * w->w2.rows, w->w2.rows);
     w->columns_made += RNNC_RNN_LANES;
 }
 
+/* All columns of a patch. */
+static void make_columns(work *w, int32_t patch) {
+    while (w->columns_made < patch * w->column_step + w->p->kernel_w) {
+        summarise_columns(w);
+    }
+}
+
+/* The next sweeps are RNN2's over the summaries of one patch, both ways over both kinds; the shorter
+ * ones wait. Returns the steps that they take. */
+static int32_t read_summaries(work *w, int32_t patch, const int16_t *window) {
+    sweep_inputs *inputs = &w->inputs;
+    int32_t hidden = w->w2.rows, slots = w->slots;
+    int32_t rows = w->p->kernel_h, columns = w->p->kernel_w, steps = most(rows, columns);
+    int32_t left = patch * w->column_step % slots, right = left + columns - 1;
+    inputs->source = READY;
+    inputs->steady = rows == columns && right < slots;
+    inputs->longest_wait = steps - least(rows, columns);
+    right -= right < slots ? 0 : slots;
+    for (int32_t back = 0; back < 2; ++back) { /* lanes 0 and 1 rows, lanes 2 and 3 columns */
+        int32_t delta = back ? -hidden : hidden;
+        inputs->at[back] = window + (back ? rows - 1 : 0) * hidden;
+        inputs->at[2 + back] = w->ring + (back ? right : left) * hidden;
+        inputs->delta[back] = inputs->delta[2 + back] = delta;
+        inputs->turn[back] = 0;
+        inputs->turn[2 + back] = back ? right + 1 : slots - left;
+        inputs->leap[2 + back] = -slots * delta;
+        inputs->wait[back] = steps - rows;
+        inputs->wait[2 + back] = steps - columns;
+    }
+    return steps;
+}
+
 /* RNN2 over the summaries of one patch, both ways over both kinds at once. */
-static void finish_patch(const work *w, int32_t patch, int32_t lane) {
+static void finish_patch(work *w, int32_t patch, int32_t lane) {
     const rnnc_rnnpool *p = w->p;
     int32_t hidden = w->w2.rows;
-    int32_t rows = p->kernel_h, columns = p->kernel_w;
-    int32_t steps = most(rows, columns);
-    int32_t left = patch * w->column_step % w->slots;
-    int32_t right = (patch * w->column_step + columns - 1) % w->slots;
-    const int16_t *window = w->window + lane * rows * hidden;
-    int32_t late_rows = steps - rows, late_columns = steps - columns;
-    int32_t round = w->slots * hidden;
-    sweep_inputs inputs = {
-        .at = {window, window + (rows - 1) * hidden, w->ring + left * hidden, w->ring + right * hidden},
-        .delta = {hidden, -hidden, hidden, -hidden},
-        .turn = {0, 0, w->slots - left, right + 1},
-        .leap = {0, 0, -round, round},
-        .wait = {late_rows, late_rows, late_columns, late_columns},
-        .longest_wait = most(late_rows, late_columns),
-    };
-    const int16_t *states = sweep(w, &w->rnn2, &inputs, steps);
+    int32_t steps = read_summaries(w, patch, w->window + lane * p->kernel_h * hidden);
+    const int16_t *states = sweep(w, &w->rnn2, steps);
     int8_t *out = (int8_t *)w->job->out + patch * RNNC_RNN_LANES * p->hidden2;
     int32_t used = p->hidden2, shift = p->out_shift;
     int32_t multiplier = p->out_multiplier, zero_point = p->out_zero_point;
@@ -248,23 +367,27 @@ static void finish_patch(const work *w, int32_t patch, int32_t lane) {
 
 void rnnc_rnnpool_s8(const void *params, const rnnc_job *job) {
     const rnnc_rnnpool *p = params;
-    work w = begin(p, job);
+    work w;
+    begin(&w, p, job);
     int32_t kept = p->kept_rows * w.w2.rows;
     int32_t pitch = p->kernel_h * w.w2.rows;
     int32_t fresh = job->first ? 0 : p->kept_rows; /* first row of the window that is not in state */
-    for (int32_t first = 0; first < p->out_width; first += RNNC_RNN_LANES) {
-        int32_t patches = least(RNNC_RNN_LANES, p->out_width - first);
+    for (int32_t first = 0; first < p->out_width; first += p->batch) {
+        int32_t patches = least(p->batch, p->out_width - first);
         int16_t *state = kept > 0 ? (int16_t *)job->state + first * kept : NULL;
         for (int32_t lane = 0; lane < patches && fresh > 0; ++lane) {
             copy(w.window + lane * pitch, state + lane * kept, kept);
         }
-        for (int32_t k = fresh; k < p->kernel_h; ++k) {
-            summarise_row(&w, k, first, patches);
+        if (p->batch == 1) {
+            make_columns(&w, first);
+            summarise_patch(&w, fresh, first);
+        } else {
+            for (int32_t k = fresh; k < p->kernel_h; ++k) {
+                summarise_row(&w, k, first, patches);
+            }
         }
         for (int32_t lane = 0; lane < patches; ++lane) {
-            while (w.columns_made < (first + lane) * w.column_step + p->kernel_w) {
-                summarise_columns(&w);
-            }
+            make_columns(&w, first + lane);
             finish_patch(&w, first + lane, lane);
             if (kept > 0) {
                 copy(state + lane * kept, w.window + lane * pitch + pitch - kept, kept);

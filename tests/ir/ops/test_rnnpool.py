@@ -198,7 +198,7 @@ FACE = Case((120, 160, 4), (16, 16), (8, 8), (4, 4))
 
 
 def test_sharing_halves_the_work_of_face_m4() -> None:
-    face = sample(np.random.default_rng(4), FACE, share_rows=1)
+    face = sample(np.random.default_rng(4), FACE)
     op = face.op
     assert isinstance(op, RnnPoolInt)
     nominal = op.geometry(face.inputs[0], face.output).nominal_macs()
@@ -211,9 +211,28 @@ def test_sharing_halves_the_work_of_face_m4() -> None:
     assert replace(op, share_rows=0).state_bytes(face.inputs, face.output) == 0
 
 
+def test_leaner_operators_of_face_m4() -> None:
+    face = sample(np.random.default_rng(4), FACE)
+    assert isinstance(face.op, RnnPoolInt)
+    fastest = face.op.fastest(face.inputs[0], face.output)
+    found = [fastest, *fastest.leaner(face.inputs, face.output)]
+    needs = [
+        (op.scratch_bytes(face.inputs, face.output), op.state_bytes(face.inputs, face.output), op.share_rows, op.batch)
+        for op in found
+        if isinstance(op, RnnPoolInt)
+    ]
+    assert needs == [
+        *((2592, 4992, 1, 1), (2336, 4992, 1, 4), (1056, 4992, 1, 1)),
+        *((4128, 0, 0, 1), (2336, 0, 0, 4), (1056, 0, 0, 1)),
+    ]
+    macs = [op.macs(face.inputs, face.output) for op in found]
+    assert macs == sorted(macs)
+    assert found[-1].leaner(face.inputs, face.output) == ()
+
+
 def test_channels_at_the_zero_point_can_go() -> None:
     rng = np.random.default_rng(5)
-    case = sample(rng, Case((5, 6, 4), (4, 4), (3, 3), (2, 2)), share_rows=1)
+    case = sample(rng, Case((5, 6, 4), (4, 4), (3, 3), (2, 2)))
     op, source = case.op, case.inputs[0]
     zero_point = source.required_quant.zero_point
     x = rng.integers(-128, 128, source.shape).astype(np.int8)
