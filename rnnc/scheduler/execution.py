@@ -40,6 +40,11 @@ class Task:
         """Jobs that come before the one that makes the first output row."""
         return self.jobs - self.height
 
+    @property
+    def remembers(self) -> bool:
+        """Output rows depend on input rows that earlier jobs read, by way of the state."""
+        return self.windows != self.op.output_windows(self.node.input_types)
+
 
 @dataclass(frozen=True)
 class Piece:

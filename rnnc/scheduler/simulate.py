@@ -54,7 +54,7 @@ class _Simulator:
         self.consumed = {
             index: _Consumed([np.zeros(value.type.shape, value.type.dtype) for value in task.node.inputs])
             for index, task in enumerate(self.network.tasks)
-            if task.warm_up
+            if task.remembers
         }
         self.outputs = {
             value: np.zeros(self.network.values[value].type.shape, self.network.values[value].type.dtype)
@@ -83,7 +83,7 @@ class _Simulator:
         self._poison(self.private[task.node.name, "scratch"])
         if job == 0:
             self._poison(self.private[task.node.name, "state"])
-        if not task.warm_up:
+        if not task.remembers:
             self._deliver(task, job, task.op.compute(self._gather(task, job))[0])
             return
         self._consume(index, task, job)
