@@ -20,11 +20,22 @@ has_libc() {
     printf '#include <stdio.h>\n' | "$@" -E - >/dev/null 2>&1
 }
 
+# Whether clang can link a program with its sanitizers, which Debian has in a package of their own.
+has_sanitizers() {
+    local folder status=0
+    folder="$(mktemp -d)"
+    printf 'int main(void) { return 0; }\n' >"$folder/main.c"
+    clang -fsanitize=address,undefined "$folder/main.c" -o "$folder/main" >/dev/null 2>&1 || status=1
+    rm -rf "$folder"
+    return "$status"
+}
+
 # Prints the Debian packages of which nothing was found, one per line.
 missing_packages() {
     has gcc || echo gcc
     has gcc && has_libc gcc || echo libc6-dev
     has clang || echo clang
+    has clang && has_sanitizers || echo libclang-rt-dev
     has clang-format || echo clang-format
     has arm-none-eabi-gcc || echo gcc-arm-none-eabi
     has arm-none-eabi-gcc && has_libc arm-none-eabi-gcc || echo libnewlib-arm-none-eabi

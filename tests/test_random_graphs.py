@@ -31,6 +31,7 @@ from rnnc.ir.ops import FLOAT_OPS
 from rnnc.ir.types import Array, FloatArray, Quant
 from rnnc.passes import FLOAT_PASSES, integer_passes, run_passes
 from rnnc.scheduler.auto import Mode, schedule
+from rnnc.scheduler.choose import Optimize, Scheduled, Wish, choose
 from rnnc.scheduler.plan import InputMode, OutputMode
 from rnnc.scheduler.simulate import simulate
 from rnnc.target import load_target
@@ -38,6 +39,7 @@ from tests.onnx_models import onnx_model
 from tests.random_models import models
 
 ARITHMETICS: tuple[Arithmetic, ...] = ("fast", "tflite")
+OPTIMIZE: tuple[Optimize, ...] = ("balanced", "ram")
 MODES: tuple[Mode, ...] = ("layer", "rows", "auto")
 TOLERANCE = 3.5
 """Output steps: the largest of 3,000 random models is between 3 and this."""
@@ -75,7 +77,11 @@ def interpreted(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
 
 def bundle_of(graph: Graph, mode: Mode, modes: tuple[InputMode, OutputMode], folder: Path) -> Bundle:
     """C in ``folder``, without the report, which takes an Arm compiler."""
-    plan = schedule(graph, load_target(), mode, *modes)
+    return written(Scheduled(graph, schedule(graph, load_target(), mode, *modes)), folder)
+
+
+def written(scheduled: Scheduled, folder: Path) -> Bundle:
+    graph, plan = scheduled.graph, scheduled.plan
     program = lower(graph, plan, "net")
     for name, text in {**render(program), **runtime_files(program)}.items():
         (folder / name).write_text(text)
@@ -106,6 +112,17 @@ def assert_all_ways_agree(source: ModelProto, arithmetic: Arithmetic, mode: Mode
         plan = schedule(graph, load_target(), other, *modes)
         simulated = simulate(graph, plan, {k: v[0] for k, v in inputs.items()})
         assert_equal(expected[0], simulated, f"simulation of {other}, {modes}")
+    chosen = [
+        choose(graph, Wish(load_target(), "auto", *ways(graph)[way % len(ways(graph))], optimize))
+        for optimize in OPTIMIZE
+    ]
+    for scheduled in chosen:
+        simulated = simulate(scheduled.graph, scheduled.plan, {k: v[0] for k, v in inputs.items()})
+        assert_equal(expected[0], simulated, f"simulation of {scheduled.plan.notes}")
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = execute(written(chosen[seed % len(chosen)], Path(folder)), inputs, "host").outputs
+    for run in range(2):
+        assert_equal(expected[run], {name: array[run] for name, array in outputs.items()}, f"chosen C, run {run}")
     with tempfile.TemporaryDirectory() as folder:
         bundle = bundle_of(graph, mode, ways(graph)[way % len(ways(graph))], Path(folder))
         outputs = execute(bundle, inputs, "host").outputs

@@ -1,0 +1,177 @@
+"""Variants and their search: fewer bytes, the same bytes, and no worse than without them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rnnc.diagnostics import BudgetError
+from rnnc.ir.fixedpoint import make_requant
+from rnnc.ir.graph import Graph, Node, Port, Value
+from rnnc.ir.op import IntOp, evaluate
+from rnnc.ir.ops.bottleneck import Bottleneck
+from rnnc.ir.ops.conv import Conv2D
+from rnnc.ir.ops.elementwise import Add
+from rnnc.ir.ops.global_pool import quantise_global_average
+from rnnc.ir.ops.linear import accumulator_bound
+from rnnc.ir.ops.pooled import PooledPointwise
+from rnnc.ir.types import Array, Quant, TensorType
+from rnnc.scheduler.choose import Optimize, Wish, choose, front
+from rnnc.scheduler.search import Search
+from rnnc.scheduler.segments import Options
+from rnnc.scheduler.simulate import simulate
+from rnnc.scheduler.validate import validate
+from rnnc.scheduler.variants import Variants
+from rnnc.target import load_target
+
+STREAMED = Options("stream", "stream")
+
+
+class Builder:
+    def __init__(self, shape: tuple[int, int, int], seed: int = 0) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.graph = Graph("net")
+        self.last = Value("x", TensorType(shape, "int8", Quant(0.1, 3)))
+        self.graph.inputs.append(Port("x", self.last, shape))
+
+    def add(self, op: IntOp, *inputs: Value) -> Value:
+        name = f"n{len(self.graph.nodes)}"
+        output = Value(
+            f"v{len(self.graph.nodes)}", op.infer([value.type for value in inputs]).with_quant(Quant(0.1, 3))
+        )
+        self.graph.nodes.append(Node(name, op, list(inputs), output))
+        self.last = output
+        return output
+
+    def conv(self, out: int, kernel: int = 1, stride: int = 1, pad: int = 0, depthwise: bool = False) -> Value:
+        channels = self.last.type.channels
+        weight = self.rng.integers(-127, 128, (out, kernel, kernel, 1 if depthwise else channels)).astype(np.int8)
+        bias = self.rng.integers(-999, 999, out).astype(np.int32)
+        bound = accumulator_bound(weight, bias)
+        requant = make_requant("fast", np.full(out, 200 / bound), bound, 3, -128, 127)
+        pads = (pad, pad, pad, pad)
+        op = Conv2D(weight, bias, requant, 3, (stride, stride), pads, (1, 1), channels if depthwise else 1)
+        return self.add(op, self.last)
+
+    def block(self, wide: int, out: int, kernel: int, stride: int, pad: int) -> None:
+        x = self.last
+        self.conv(wide)
+        self.conv(wide, kernel, stride, pad, depthwise=True)
+        y = self.conv(out)
+        if y.type.shape == x.type.shape:
+            self.add(_sum(x, y), x, y)
+
+    def done(self) -> Graph:
+        self.graph.outputs.append(Port("y", self.last, self.last.type.shape))
+        return self.graph
+
+
+def _sum(x: Value, y: Value) -> IntOp:
+    return Add().quantise([x.type, y.type], TensorType(x.type.shape, "int8", Quant(0.1, 3)), "fast")
+
+
+def network(seed: int = 0) -> Graph:
+    b = Builder((24, 20, 3), seed)
+    b.conv(6, 3, 2, 1)
+    b.block(30, 6, 3, 1, 1)
+    b.block(30, 8, 3, 2, 1)
+    b.block(33, 8, 5, 1, 2)
+    wide = b.conv(70)
+    mean = quantise_global_average(wide.type, Quant(0.1, 3), "fast", (-128, 127), plain=False)
+    b.add(mean, wide)
+    return b.done()
+
+
+def expected(graph: Graph, x: Array) -> Array:
+    values = {graph.inputs[0].value: x}
+    for node in graph.nodes:
+        arrays = [values[value] for value in node.inputs]
+        assert isinstance(node.op, IntOp)
+        values[node.output] = evaluate(node.op, arrays, node.input_types, node.output.type)
+    return values[graph.outputs[0].value]
+
+
+def inputs(graph: Graph, seed: int = 1) -> Array:
+    shape = graph.inputs[0].value.type.shape
+    return np.random.default_rng(seed).integers(-128, 128, shape).astype(np.int8)
+
+
+def test_pairs_are_found() -> None:
+    variants = Variants(network())
+    kinds = {name: {type(option.op) for option in options[1:]} for name, options in variants.options.items()}
+    assert [name for name, found in kinds.items() if Bottleneck in found] == ["n2", "n6", "n9"]
+    assert PooledPointwise in kinds["n13"]
+
+
+def test_a_pair_whose_middle_is_read_elsewhere_stays() -> None:
+    graph = network()
+    graph.outputs.append(Port("wide", graph.nodes[1].output, graph.nodes[1].output.type.shape))
+    variants = Variants(graph)
+    assert all(option.absorbs is None for option in variants.options.get("n2", ()))
+
+
+def test_kept_rows_cost_no_macs_and_made_again_they_do() -> None:
+    options = Variants(network()).options["n2"]
+    kept = {option.op.keep: option.extra_macs for option in options if isinstance(option.op, Bottleneck)}
+    rows, width = 12, 10
+    assert kept == {True: 0, False: (2 * rows - 2) * width * 6 * 30}  # three of every row but at the two edges
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_every_configuration_gives_the_same_bytes(data: st.DataObject) -> None:
+    variants = Variants(network(data.draw(st.integers(0, 3))))
+    choice = {name: data.draw(st.integers(0, len(found) - 1)) for name, found in variants.options.items()}
+    graph = variants.apply(choice)
+    modes = data.draw(st.sampled_from([("buffer", "buffer"), ("stream", "buffer"), ("stream", "stream")]))
+    wish = Wish(load_target(), data.draw(st.sampled_from(["auto", "rows"])), *modes)
+    plan = wish.plan(graph)
+    validate(graph, plan)
+    x = inputs(graph)
+    np.testing.assert_array_equal(simulate(graph, plan, {"x": x})["y"], expected(variants.graph, x))
+
+
+def test_the_more_may_be_paid_the_less_ram() -> None:
+    search = Search(network(), STREAMED)
+    speed, once, ram = (search.leanest(effort) for effort in ("speed", "once", "ram"))
+    assert ram.peak < once.peak < speed.peak
+    assert (speed.extra_macs, once.extra_macs) == (0, 0) < (0, ram.extra_macs)
+
+
+def test_a_budget_is_kept_and_no_more_is_paid_than_it_takes() -> None:
+    search = Search(network(), STREAMED)
+    once, ram = search.leanest("once"), search.leanest("ram")
+    between = search.within((once.peak + ram.peak) // 2, "ram")
+    assert between.peak <= (once.peak + ram.peak) // 2
+    assert 0 < between.extra_macs <= ram.extra_macs
+
+
+@pytest.mark.parametrize("optimize", ["balanced", "ram", "speed"])
+def test_what_is_asked_for(optimize: Optimize) -> None:
+    graph = network()
+    scheduled = choose(graph, Wish(load_target(), "auto", "stream", "stream", optimize))
+    fused = any(isinstance(node.op, Bottleneck) for node in scheduled.graph.nodes)
+    assert fused == (optimize != "speed")
+    again = choose(graph, Wish(load_target(), "auto", "stream", "stream", optimize))
+    assert again.plan == scheduled.plan
+
+
+def test_the_fastest_that_fits() -> None:
+    graph = network()
+    sizes = {o: choose(graph, Wish(load_target(), "auto", "stream", "stream", o)).plan for o in ("speed", "ram")}
+    roomy = choose(graph, Wish(load_target(), "auto", "stream", "stream", ram=sizes["speed"].arena))
+    assert roomy.graph is graph
+    tight = choose(graph, Wish(load_target(), "auto", "stream", "stream", ram=sizes["ram"].arena))
+    assert tight.plan.arena <= sizes["ram"].arena
+    with pytest.raises(BudgetError, match="the activations need"):
+        choose(graph, Wish(load_target(), "auto", "stream", "stream", ram=sizes["ram"].arena // 2))
+
+
+def test_the_front_falls_in_ram_and_rises_in_macs() -> None:
+    plans = [item.plan for item in front(network(), Wish(load_target(), "auto", "stream", "stream"), lambda *_: None)]
+    arenas, macs = [plan.arena for plan in plans], [plan.executed_macs for plan in plans]
+    assert arenas == sorted(set(arenas), reverse=True)
+    assert macs == sorted(macs)
+    assert len(plans) > 2
