@@ -208,6 +208,7 @@ class _Engine:
         self.present = [value.type.height for value in network.values]
         self.done = [0] * len(network.tasks)
         self.needs: dict[int, list[tuple[int, int, int, int]]] = {}
+        self.warm_up = [task.warm_up for task in network.tasks]
         self.pushed: dict[int, list[int]] = {}
         self.order: list[int] = []
         self.job: list[int] = []
@@ -238,36 +239,31 @@ class _Engine:
         return Execution(np.array(self.order, np.int64), np.array(self.job, np.int64), pushed)
 
     def _pull(self, sink: int) -> None:
-        """Run one job of a sink, and before it whatever it waits for, innermost first."""
-        first = self.network.n_inputs
+        """Run one job of a sink, and before it whatever it waits for, innermost first.
+
+        One loop, for the search runs it millions of times.
+        """
+        first, present, done = self.network.n_inputs, self.present, self.done
         path = [sink]
         while path:
             index = path[-1]
-            value = self._missing(index)
-            if value is None:
-                self._run_job(index)
-                path.pop()
-            elif value < first:
-                self.pushed[value].append(len(self.order))
-                self.present[value] += 1
+            job = done[index]
+            for value, stride, reach, height in self.needs[index]:
+                need = job * stride + reach
+                if present[value] < (need if need < height else height):
+                    if value < first:
+                        self.pushed[value].append(len(self.order))
+                        present[value] += 1
+                    else:
+                        path.append(value - first)
+                    break
             else:
-                path.append(value - first)
-
-    def _missing(self, index: int) -> int | None:
-        job, present = self.done[index], self.present
-        for value, stride, reach, height in self.needs[index]:
-            need = job * stride + reach
-            if present[value] < (need if need < height else height):
-                return value
-        return None
-
-    def _run_job(self, index: int) -> None:
-        task = self.network.tasks[index]
-        self.order.append(index)
-        self.job.append(self.done[index])
-        self.done[index] += 1
-        if self.done[index] > task.warm_up:
-            self.present[task.output] += 1
+                self.order.append(index)
+                self.job.append(job)
+                done[index] = job + 1
+                if job >= self.warm_up[index]:
+                    present[first + index] += 1
+                path.pop()
 
 
 Event = tuple[int, Literal["push", "job"], int, int]

@@ -82,6 +82,23 @@ def blocks(
     return result
 
 
+def peaks(network: Network, execution: Execution, held: Collection[int], values: Collection[int]) -> tuple[int, int]:
+    """Bytes in use at the fullest step of the same `blocks`: exactly, and with rings counted as full."""
+    tasks = _steps_of_tasks(execution)
+    lives = _row_lives(network, execution, tasks, held, values)
+    groups = list(_groups(network, lives, tasks, held))
+    private = live_bytes(list(_private_blocks(network, tasks)), execution.steps)
+    exact, full = (
+        int(
+            (
+                live_bytes([_value_block(network, lives, group, view) for group in groups], execution.steps) + private
+            ).max()
+        )
+        for view in (False, True)
+    )
+    return exact, full
+
+
 def live_bytes(parts: Collection[Block], steps: int) -> Extent:
     """Bytes in use at each step [steps]."""
     total = np.zeros(max(steps, 1), np.int64)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rnnc.scheduler.execution import Network, execute
-from rnnc.scheduler.lifetimes import blocks, live_bytes
+from rnnc.scheduler.lifetimes import peaks
 from rnnc.scheduler.plan import InputMode, OutputMode
 
 
@@ -18,8 +18,9 @@ class Options:
     output_mode: OutputMode = "buffer"
 
 
-Peaks = dict[tuple[object, ...], int]
-"""Peaks of stages by operators and by names of what is held and streamed: valid for all graphs that share them."""
+Peaks = dict[tuple[object, ...], tuple[int, int]]
+"""Peaks of stages, counted exactly and with full rings, by operators and by names of what is held and streamed:
+valid for all graphs that share them."""
 
 
 class Costs:
@@ -73,18 +74,11 @@ class Costs:
             tuple(network.tasks[task].node.name for task in tasks),
             frozenset(network.values[value].name for value in held),
             frozenset(network.values[value].name for value in streamed),
-            self.full_rings,
         )
         if key not in self._peaks:
-            self._peaks[key] = self._peak(tasks, held, read | made, streamed)
-        return self._peaks[key] + aside
-
-    def _peak(
-        self, tasks: Sequence[int], held: Collection[int], values: Collection[int], streamed: Collection[int]
-    ) -> int:
-        execution = execute(self.network, [self.network.piece(tasks)], streamed)
-        parts = blocks(self.network, execution, held, values, full_rings=self.full_rings)
-        return int(live_bytes(parts, execution.steps).max())
+            execution = execute(network, [network.piece(tasks)], streamed)
+            self._peaks[key] = peaks(network, execution, held, read | made)
+        return self._peaks[key][self.full_rings] + aside
 
 
 def mask_of(tasks: Sequence[int]) -> int:
