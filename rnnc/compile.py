@@ -35,8 +35,12 @@ from rnnc.toolchain.tools import has_tool
 
 GENERATED_SAMPLES, SEED = 16, 0
 
-BESIDE = 1280
-"""Bytes of stack and static data that are reckoned with before they are known."""
+BESIDE = 512
+"""Bytes of stack and static data that are reckoned with before they are known: few, so that nothing is refused that
+fits."""
+
+SECOND_THOUGHTS = 3
+"""Schedules made again with the stack of the one before: other kernels may need another stack."""
 
 NOWHERE = Path()
 """The output folder of an exploration that writes nothing."""
@@ -96,7 +100,9 @@ def compile_model(options: Options, progress: Progress = _silent) -> Compilation
     graph = integer_graph(model, options, result, progress)
 
     made = _generate(graph, target, name, options, BESIDE, progress)
-    if _over(made, options, target):
+    for _ in range(SECOND_THOUGHTS):
+        if not _over(made, options, target):
+            break
         made = _generate(graph, target, name, options, made.beside_arena, progress)
     if made.measured is None:
         result.warnings.append(f"stack and code size are not known, because {ARM_GCC} is missing (see rnnc doctor)")
@@ -157,7 +163,7 @@ def _generate(
         options.input_mode,
         options.output_mode,
         options.optimize,
-        None if options.ram is None else max(0, options.ram - reserved),
+        options.ram,
         reserved,
     )
     scheduled = choose(graph, wish)

@@ -32,7 +32,7 @@ def schedule(
 ) -> Plan:
     """The smallest plan that ``mode`` finds for a graph of integer operators, checked by the validator.
 
-    ``ram`` limits the arena, in bytes, over all banks together; ``reserved`` bytes of the first bank are kept for
+    ``ram`` is a limit, in bytes, over all banks together; ``reserved`` bytes of it, in the first bank, are kept for
     the stack and static data. Raises BudgetError if the arena does not fit, CompileError for a mode or a graph
     that cannot be scheduled.
     """
@@ -43,8 +43,8 @@ def schedule(
     capacities = [max(0, bank.size - (reserved if index == 0 else 0)) for index, bank in enumerate(banks)]
     input_bank = next((index for index, bank in enumerate(banks) if bank.dma), 0)
     plan = _smallest(_drafts(network, mode, options), capacities, input_bank)
-    if not _fits(plan, capacities) or (ram is not None and plan.arena > ram):
-        raise _over_budget(network, plan, mode, target, capacities, ram)
+    if not _fits(plan, capacities) or (ram is not None and plan.arena > ram - reserved):
+        raise _over_budget(network, plan, mode, target, capacities, ram, reserved)
     validate(graph, plan, capacities)
     return plan
 
@@ -118,13 +118,23 @@ def _fits(plan: Plan, capacities: Sequence[int]) -> bool:
 
 
 def _over_budget(
-    network: Network, plan: Plan, mode: Mode, target: Target, capacities: Sequence[int], ram: int | None
+    network: Network,
+    plan: Plan,
+    mode: Mode,
+    target: Target,
+    capacities: Sequence[int],
+    ram: int | None,
+    reserved: int,
 ) -> BudgetError:
     """What needs how much, at which node, and which options would lower it."""
     sizes = {buffer.name: buffer.size for buffer in plan.buffers}
     largest = ", ".join(f"{name} {sizes[name]}" for name in plan.peak_buffers[:5])
     room = " + ".join(f"{capacity} in {bank.name}" for bank, capacity in zip(target.banks, capacities, strict=True))
-    limit = f"{ram} bytes were asked for" if ram is not None and plan.arena > ram else f"there are {room}"
+    limit = f"there are {room}"
+    if ram is not None and plan.arena > ram - reserved:
+        limit = f"{ram} bytes were asked for"
+        if reserved:
+            limit += f", with {reserved} of them for stack and static data"
     why = f"most is in use at step {plan.peak_step} of {plan.jobs}: {plan.live_peak} bytes, in {largest}"
     if not _fits(plan, capacities) and plan.arena <= sum(capacities):
         why += "; no division of the buffers over the banks was found, as none may lie in two"

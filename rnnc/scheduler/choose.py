@@ -23,7 +23,8 @@ SQUEEZES = (1.0, 0.95, 0.9)
 
 @dataclass(frozen=True)
 class Wish:
-    """What a plan is wanted for; ``ram``: most bytes of the arena, ``reserved``: bytes of the first bank for others."""
+    """What a plan is wanted for; ``ram``: most bytes of all, of which ``reserved`` of the first bank are for stack and
+    static data."""
 
     target: Target
     mode: Mode = "auto"
@@ -87,5 +88,5 @@ def _in_turn(search: Search, wish: Wish) -> Iterator[Graph]:
         efforts: tuple[Effort, ...] = ("once", "ram")
         for effort in efforts:
             for part in SQUEEZES:
-                yield search.within(int(wish.ram * part), effort).graph
+                yield search.within(int((wish.ram - wish.reserved) * part), effort).graph
     yield search.leanest("ram").graph
