@@ -66,12 +66,12 @@ class Search:
     def candidate(self, choice: Choice) -> Candidate:
         return Candidate(self.variants.apply(choice), choice, self.peak(choice), extra_macs(self.variants, choice))
 
-    def leanest(self, effort: Effort, allowance: int = 0) -> Candidate:
-        """The configuration of least peak, ``allowance`` bytes given for speed."""
+    def leanest(self, effort: Effort) -> Candidate:
+        """The configuration of least peak, fast wherever that costs nothing."""
         if effort == "speed":
             return self.candidate({})
         lean = self.variants.frugal(recompute=effort == "ram")
-        return self.within(min(self.peak(lean), self.peak({})) + allowance, effort)
+        return self.within(min(self.peak(lean), self.peak({})), effort)
 
     def within(self, budget: int, effort: Effort) -> Candidate:
         """The fastest configuration found whose peak is at most ``budget``; the leanest if none is."""
