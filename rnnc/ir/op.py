@@ -210,10 +210,10 @@ class IntOp(Op):
 
     @classmethod
     def fusions(
-        cls, first: IntOp, then: IntOp, inputs: Sequence[TensorType], between: TensorType, output: TensorType
+        cls, chain: Sequence[IntOp], inputs: Sequence[TensorType], outputs: Sequence[TensorType]
     ) -> tuple[IntOp, ...]:
-        """Operators of this class that do the work of ``first``, whose result (``between``) nothing but ``then``
-        reads, and of ``then``: straight from the ``inputs`` of the one to the ``output`` of the other. The fastest
+        """Operators of this class that do the work of a whole ``chain``: nothing but the next of the chain reads the
+        output of each, by its first input. ``inputs`` are those of the first, ``outputs`` those of each. The fastest
         come first."""
         return ()
 

@@ -52,7 +52,7 @@ class Search:
 
     def peak(self, choice: Choice) -> int:
         """Bytes that a configuration needs, quickly placed, with the best stages along the graph's own order."""
-        key = tuple(sorted((name, index) for name, index in choice.items() if index))
+        key = tuple((name, choice[name]) for name in self.variants.in_force(choice))
         if key not in self._known:
             network = Network(self.variants.apply(choice))
             drafts = drafts_of(network, [range(len(network.tasks))], self.options, self._memo)

@@ -1,4 +1,4 @@
-"""What else a graph can be made of: leaner operators, and pairs of operators run as one."""
+"""What else a graph can be made of: leaner operators, and chains of operators run as one."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from rnnc.ir.graph import Graph, Node
 from rnnc.ir.op import IntOp
 from rnnc.ir.ops import INT_OPS
 
+LONGEST_CHAIN = 3
+
 Choice = Mapping[str, int]
 """The number of the chosen option by node name; 0, the node as it is, for those that are not named."""
 
 
 @dataclass(frozen=True, eq=False)
 class Option:
-    """An operator that can take the place of a node and, if it ``absorbs`` one, of the node before it.
+    """An operator that can take the place of a node and of those before it that it ``absorbs``, the first one first.
 
     ``extra_macs``: what it computes more than the operators it stands for.
     """
 
     op: IntOp
-    absorbs: Node | None = None
+    absorbs: tuple[Node, ...] = ()
     extra_macs: int = 0
 
 
@@ -31,12 +33,11 @@ class Variants:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.options: dict[str, tuple[Option, ...]] = {}
-        producers, users = graph.producers(), graph.users()
+        before = _only_readers(graph)
         for node in graph.nodes:
             options = [*_leaner(node)]
-            before = producers.get(node.inputs[0]) if node.inputs else None
-            if before is not None and users[before.output] == [node] and not graph.is_output(before.output):
-                options += _fused(before, node)
+            for chain in _chains(before, node):
+                options += _fused(chain)
             if options:
                 self.options[node.name] = (Option(_op(node)), *options)
 
@@ -47,10 +48,21 @@ class Variants:
             for name, options in self.options.items()
         }
 
+    def in_force(self, choice: Choice) -> dict[str, Option]:
+        """The chosen options by node, without those of nodes that are absorbed by a later one."""
+        result: dict[str, Option] = {}
+        absorbed: set[str] = set()
+        for node in reversed(self.graph.nodes):
+            index = choice.get(node.name, 0)
+            if index and node.name not in absorbed:
+                result[node.name] = self.options[node.name][index]
+                absorbed.update(other.name for other in result[node.name].absorbs)
+        return result
+
     def apply(self, choice: Choice) -> Graph:
         """The graph with the chosen operators; nodes and values that stay are shared with this one."""
-        chosen = {name: self.options[name][index] for name, index in choice.items() if index}
-        absorbed = {option.absorbs.name for option in chosen.values() if option.absorbs is not None}
+        chosen = self.in_force(choice)
+        absorbed = {node.name for option in chosen.values() for node in option.absorbs}
         nodes = []
         for node in self.graph.nodes:
             option = chosen.get(node.name)
@@ -59,7 +71,7 @@ class Variants:
             if option is None:
                 nodes.append(node)
             else:
-                inputs = node.inputs if option.absorbs is None else [*option.absorbs.inputs, *node.inputs[1:]]
+                inputs = option.absorbs[0].inputs if option.absorbs else node.inputs
                 nodes.append(Node(node.name, option.op, list(inputs), node.output))
         return replace(self.graph, nodes=nodes)
 
@@ -74,22 +86,43 @@ def _leaner(node: Node) -> Iterator[Option]:
     op = _op(node)
     macs = op.macs(node.input_types, node.output.type)
     for other in op.leaner(node.input_types, node.output.type):
-        yield Option(other, None, other.macs(node.input_types, node.output.type) - macs)
+        yield Option(other, (), other.macs(node.input_types, node.output.type) - macs)
 
 
-def _fused(before: Node, node: Node) -> Iterator[Option]:
-    types, between, output = before.input_types, before.output.type, node.output.type
-    macs = _op(before).macs(types, between) + _op(node).macs(node.input_types, output)
-    found: list[IntOp] = []
+def _only_readers(graph: Graph) -> dict[str, Node]:
+    """By name of a node: the one that makes its first input, where nothing else looks at that."""
+    producers, users = graph.producers(), graph.users()
+    firsts = [(node, producers.get(node.inputs[0])) for node in graph.nodes if node.inputs]
+    return {
+        node.name: before
+        for node, before in firsts
+        if before is not None and users[before.output] == [node] and not graph.is_output(before.output)
+    }
+
+
+def _chains(before: Mapping[str, Node], last: Node) -> Iterator[tuple[Node, ...]]:
+    """The chains of two nodes or more that end with ``last``, the shortest first."""
+    chain: tuple[Node, ...] = (last,)
+    while len(chain) < LONGEST_CHAIN and chain[0].name in before:
+        chain = (before[chain[0].name], *chain)
+        yield chain
+
+
+def _fused(chain: Sequence[Node]) -> Iterator[Option]:
+    """Options that stand for all of a chain; only the first of its nodes may have several inputs."""
+    if any(len(node.inputs) != 1 for node in chain[1:]):
+        return
+    inputs, outputs = chain[0].input_types, [node.output.type for node in chain]
+    macs = sum(_op(node).macs(node.input_types, node.output.type) for node in chain)
+    ops = [_op(node) for node in chain]
     for kind in INT_OPS:
-        found += kind.fusions(_op(before), _op(node), types, between, output)
-    for op in found:
-        yield Option(op, before, op.macs(types, output) - macs)
+        for op in kind.fusions(ops, inputs, outputs):
+            yield Option(op, tuple(chain[:-1]), op.macs(inputs, outputs[-1]) - macs)
 
 
 def extra_macs(variants: Variants, choice: Choice) -> int:
     """Multiply-accumulates of a choice beyond those of the graph as it is."""
-    return sum(variants.options[name][index].extra_macs for name, index in choice.items())
+    return sum(option.extra_macs for option in variants.in_force(choice).values())
 
 
 def by_gain(variants: Variants, names: Sequence[str]) -> list[str]:

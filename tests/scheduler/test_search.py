@@ -11,10 +11,10 @@ from rnnc.diagnostics import BudgetError
 from rnnc.ir.fixedpoint import make_requant
 from rnnc.ir.graph import Graph, Node, Port, Value
 from rnnc.ir.op import IntOp, evaluate
-from rnnc.ir.ops.bottleneck import Bottleneck
 from rnnc.ir.ops.conv import Conv2D
 from rnnc.ir.ops.elementwise import Add
 from rnnc.ir.ops.global_pool import quantise_global_average
+from rnnc.ir.ops.inverted import InvertedBottleneck, Separable
 from rnnc.ir.ops.linear import accumulator_bound
 from rnnc.ir.ops.pooled import PooledPointwise
 from rnnc.ir.types import Array, Quant, TensorType
@@ -98,23 +98,34 @@ def inputs(graph: Graph, seed: int = 1) -> Array:
     return np.random.default_rng(seed).integers(-128, 128, shape).astype(np.int8)
 
 
-def test_pairs_are_found() -> None:
+def test_chains_are_found() -> None:
     variants = Variants(network())
     kinds = {name: {type(option.op) for option in options[1:]} for name, options in variants.options.items()}
-    assert [name for name, found in kinds.items() if Bottleneck in found] == ["n2", "n6", "n9"]
+    assert [name for name, found in kinds.items() if InvertedBottleneck in found] == ["n3", "n7", "n10"]
+    assert [name for name, found in kinds.items() if Separable in found] == ["n3", "n7", "n10"]
     assert PooledPointwise in kinds["n13"]
 
 
-def test_a_pair_whose_middle_is_read_elsewhere_stays() -> None:
+@pytest.mark.parametrize("looked_at", [1, 2])
+def test_a_chain_whose_middle_is_read_elsewhere_stays(looked_at: int) -> None:
     graph = network()
-    graph.outputs.append(Port("wide", graph.nodes[1].output, graph.nodes[1].output.type.shape))
-    variants = Variants(graph)
-    assert all(option.absorbs is None for option in variants.options.get("n2", ()))
+    middle = graph.nodes[looked_at].output
+    graph.outputs.append(Port("middle", middle, middle.type.shape))
+    absorbed = {node.name for option in Variants(graph).options["n3"] for node in option.absorbs}
+    assert absorbed == ({"n2"} if looked_at == 1 else set())
+
+
+def test_what_was_chosen_for_an_absorbed_node_is_not_in_force() -> None:
+    variants = Variants(network())
+    last = len(variants.options["n3"]) - 1
+    choice = {"n1": 1, "n3": last}
+    assert variants.in_force(choice) == {"n3": variants.options["n3"][last]}
+    assert [node.name for node in variants.apply(choice).nodes[:2]] == ["n0", "n3"]
 
 
 def test_kept_rows_cost_no_macs_and_made_again_they_do() -> None:
-    options = Variants(network()).options["n2"]
-    kept = {option.op.keep: option.extra_macs for option in options if isinstance(option.op, Bottleneck)}
+    options = Variants(network()).options["n3"]
+    kept = {option.op.keep: option.extra_macs for option in options if isinstance(option.op, InvertedBottleneck)}
     rows, width = 12, 10
     assert kept == {True: 0, False: (2 * rows - 2) * width * 6 * 30}  # three of every row but at the two edges
 
@@ -152,7 +163,7 @@ def test_a_budget_is_kept_and_no_more_is_paid_than_it_takes() -> None:
 def test_what_is_asked_for(optimize: Optimize) -> None:
     graph = network()
     scheduled = choose(graph, Wish(load_target(), "auto", "stream", "stream", optimize))
-    fused = any(isinstance(node.op, Bottleneck) for node in scheduled.graph.nodes)
+    fused = any(isinstance(node.op, InvertedBottleneck) for node in scheduled.graph.nodes)
     assert fused == (optimize != "speed")
     again = choose(graph, Wish(load_target(), "auto", "stream", "stream", optimize))
     assert again.plan == scheduled.plan
@@ -174,4 +185,4 @@ def test_the_front_falls_in_ram_and_rises_in_macs() -> None:
     arenas, macs = [plan.arena for plan in plans], [plan.executed_macs for plan in plans]
     assert arenas == sorted(set(arenas), reverse=True)
     assert macs == sorted(macs)
-    assert len(plans) > 2
+    assert len(plans) >= 2

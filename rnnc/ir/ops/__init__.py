@@ -5,7 +5,6 @@ from __future__ import annotations
 from rnnc.ir.op import FloatOp, IntOp, Op
 from rnnc.ir.ops.activation import Clamp, HardSigmoid, HardSwish, LeakyRelu, Lut, Sigmoid, Tanh
 from rnnc.ir.ops.affine import Affine
-from rnnc.ir.ops.bottleneck import Bottleneck
 from rnnc.ir.ops.conv import Conv, Conv2D
 from rnnc.ir.ops.dense import Dense, DenseInt
 from rnnc.ir.ops.elementwise import (
@@ -20,6 +19,7 @@ from rnnc.ir.ops.elementwise import (
     Sub,
 )
 from rnnc.ir.ops.global_pool import GlobalAverage, GlobalAveragePool, GlobalMax, GlobalMaxPool
+from rnnc.ir.ops.inverted import InvertedBottleneck, Separable
 from rnnc.ir.ops.norm import LpNorm, LpNormInt8
 from rnnc.ir.ops.pad import Pad, PadRows
 from rnnc.ir.ops.pool import AveragePool, AveragePool2D, MaxPool, MaxPool2D
@@ -68,7 +68,8 @@ INT_OPS: tuple[type[IntOp], ...] = (
     AddPixelTflite,
     AddTflite,
     AveragePool2D,
-    Bottleneck,
+    InvertedBottleneck,
+    Separable,
     ChannelMax,
     ConcatRows,
     Conv2D,

@@ -39,14 +39,16 @@ class PooledPointwise(IntOp):
 
     @classmethod
     def fusions(
-        cls, first: IntOp, then: IntOp, inputs: Sequence[TensorType], between: TensorType, output: TensorType
+        cls, chain: Sequence[IntOp], inputs: Sequence[TensorType], outputs: Sequence[TensorType]
     ) -> tuple[IntOp, ...]:
-        if not isinstance(first, Conv2D) or not isinstance(then, GlobalAverage):
+        if len(chain) != 2:
             return ()
-        if not first.pointwise or first.strides != (1, 1) or inputs[0].height > MOST_ROWS:
+        conv, mean = chain
+        if not isinstance(conv, Conv2D) or not isinstance(mean, GlobalAverage):
             return ()
-        chunks = [chunk for chunk in CHUNKS if chunk < between.channels]
-        return tuple(cls(first, then, chunk) for chunk in chunks)
+        if not conv.pointwise or conv.strides != (1, 1) or inputs[0].height > MOST_ROWS:
+            return ()
+        return tuple(cls(conv, mean, chunk) for chunk in CHUNKS if chunk < outputs[0].channels)
 
     def infer(self, inputs: Sequence[TensorType]) -> TensorType:
         return self.mean.infer([self.conv.infer(inputs)])

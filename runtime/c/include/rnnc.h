@@ -29,6 +29,11 @@
 #define RNNC_MAX_ROWS 64     /* row pointers that one job may need */
 #define RNNC_ALL 0xFFFFFFFFu /* the budget of a step that need not stop */
 
+/* Where a part of scratch that comes after `bytes` others may start. */
+static inline int32_t rnnc_aligned(int32_t bytes) {
+    return (bytes + RNNC_ALIGN - 1) / RNNC_ALIGN * RNNC_ALIGN;
+}
+
 /* One row of work, as a kernel sees it. */
 typedef struct {
     const void *const *rows; /* of each input window, window after window; NULL is a row of padding */

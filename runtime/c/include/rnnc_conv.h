@@ -46,4 +46,44 @@ static inline rnnc_conv2d rnnc_conv_slice(const rnnc_conv2d *whole, int32_t firs
     return part;
 }
 
+/* Output pixels of a row, `width` of them, and the input columns that they read, from `first` on; `padding`
+ * is that before the first. */
+typedef struct {
+    int32_t width, first, columns, padding;
+} rnnc_stretch;
+
+/* `width` output pixels from x on, or as many as there are. */
+static inline rnnc_stretch rnnc_stretch_at(const rnnc_conv2d *p, int32_t x, int32_t width) {
+    width = width < p->out_width - x ? width : p->out_width - x;
+    int32_t left = x * p->stride_w - p->pad_left;
+    int32_t right = left + (width - 1) * p->stride_w + p->kernel_w;
+    int32_t first = rnnc_clamp(left, 0, p->in_width);
+    right = rnnc_clamp(right, first, p->in_width);
+    return (rnnc_stretch){width, first, right - first, first - left};
+}
+
+/* The convolution of a tile, given rows from its first column on; taps must stand side by side. */
+static inline rnnc_conv2d rnnc_conv_stretch(const rnnc_conv2d *whole, rnnc_stretch t) {
+    rnnc_conv2d part = *whole;
+    part.in_width = t.columns;
+    part.out_width = t.width;
+    part.pad_left = t.padding;
+    return part;
+}
+
+typedef enum { RNNC_ANY_TAPS, RNNC_TAPS_3X3, RNNC_TAPS_3X3_IN_STRIPS } rnnc_depthwise_kind;
+
+/* With a literal kind, a call of just one kernel. */
+static inline __attribute__((always_inline)) void rnnc_depthwise_of_kind(rnnc_depthwise_kind kind,
+                                                                         const rnnc_conv2d *p,
+                                                                         const rnnc_job *job) {
+    if (kind == RNNC_TAPS_3X3) {
+        rnnc_depthwise3x3_s8(p, job);
+    } else if (kind == RNNC_TAPS_3X3_IN_STRIPS) {
+        rnnc_depthwise_strip_s8(p, job);
+    } else {
+        rnnc_depthwise_s8(p, job);
+    }
+}
+
 #endif

@@ -1,0 +1,322 @@
+"""MobileNet's blocks as one operator each: no wide tensor is ever held, not even a row of it.
+
+No pass makes them: the scheduler chooses them where rows of the wide tensors cost too much memory. The output row is
+made in tiles of some pixels, the wide channels within a tile in chunks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from rnnc.ir.fixedpoint import Arithmetic
+from rnnc.ir.op import Field, IntOp, Kernel, Sample, Window, WindowRows
+from rnnc.ir.ops.conv import Conv2D, Pads, Pair
+from rnnc.ir.ops.linear import accumulator_bound, random_requant
+from rnnc.ir.types import Quant, TensorType
+
+ALIGN = 8
+"""Parts of the scratch start at multiples of this (RNNC_ALIGN)."""
+
+MOST_ROWS = 8
+"""RNNC_INVERTED_ROWS."""
+
+LEVELS = ((16, 16, 3), (8, 16, 2), (4, 8, 1))
+"""Output pixels of a tile, wide channels made at a time, and `Conv2D.pixels` of the convolutions: from the fastest to
+the least scratch."""
+
+
+Block = tuple[Conv2D, Conv2D, Conv2D]
+"""Expansion, depthwise convolution and projection."""
+
+
+@dataclass(frozen=True, eq=False)
+class Separable(IntOp):
+    """project(depthwise(x)), ``tile`` pixels of the row between them at a time."""
+
+    depthwise: Conv2D
+    project: Conv2D
+    tile: int
+
+    name: ClassVar[str] = "separable"
+    parts: ClassVar[tuple[type, ...]] = (Conv2D,)
+
+    @classmethod
+    def fusions(
+        cls, chain: Sequence[IntOp], inputs: Sequence[TensorType], outputs: Sequence[TensorType]
+    ) -> tuple[IntOp, ...]:
+        convs = [op for op in chain if isinstance(op, Conv2D)]
+        if len(chain) != 2 or len(convs) != 2 or not _projects(convs[0], convs[1]):
+            return ()
+        depthwise, project = convs
+        return tuple(
+            cls(replace(depthwise, pixels=pixels), replace(project, pixels=pixels), tile)
+            for tile, _, pixels in LEVELS
+            if tile < outputs[-1].width
+        )
+
+    def infer(self, inputs: Sequence[TensorType]) -> TensorType:
+        return self.project.infer([self.depthwise.infer(inputs)])
+
+    def windows(self, inputs: Sequence[TensorType]) -> tuple[Window, ...]:
+        return self.depthwise.windows(inputs)
+
+    def compute(self, windows: Sequence[WindowRows]) -> npt.NDArray[np.int64]:
+        return _each_row(self.project, self.depthwise.compute(windows)[:, None])[:, 0]
+
+    def macs(self, inputs: Sequence[TensorType], output: TensorType) -> int:
+        return output.height * output.width * (self.depthwise.weight.size + self.project.weight.size)
+
+    def scratch_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
+        part = TensorType((output.height, self.tile, inputs[0].channels), "int8")
+        end = replace(output, shape=(output.height, self.tile, output.channels))
+        kernels = max(self.depthwise.scratch_bytes(inputs, part), self.project.scratch_bytes([part], end))
+        return _aligned(part.row_bytes) + kernels
+
+    def weight_bytes(self) -> int:
+        return self.depthwise.weight_bytes() + self.project.weight_bytes()
+
+    def kernel(self, inputs: Sequence[TensorType], output: TensorType) -> Kernel:
+        middle = self.depthwise.infer(inputs)
+        parts = {"depthwise": self.depthwise.kernel(inputs, middle), "project": self.project.kernel([middle], output)}
+        kind = self.depthwise.kind(replace(middle, shape=(1, self.tile, middle.channels)))
+        members = _nested(parts) | {"tile": self.tile}
+        return Kernel(
+            kind.replace("depthwise", "rnnc_separable") + "_s8", "rnnc_separable", members, "separable", ("conv",)
+        )
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
+        for case in CASES:
+            for arithmetic in ("fast", "tflite"):
+                _, depthwise, project = _random_block(rng, case, arithmetic)
+                shape = (*case.shape[:2], case.wide)
+                x = TensorType(shape, "int8", Quant(0.05, depthwise.zero_point))
+                for tile, pixels in ((1, 1), (3, 2), (17, 3)):
+                    op = cls(replace(depthwise, pixels=pixels), replace(project, pixels=pixels), tile)
+                    y = op.infer([x]).with_quant(Quant(0.1, project.requant.zero_point))
+                    yield Sample(op, (x,), y, f"{arithmetic} {case} by {tile}")
+
+
+@dataclass(frozen=True, eq=False)
+class InvertedBottleneck(IntOp):
+    """project(depthwise(expand(x))), the wide tensors made ``tile`` output pixels and ``chunk`` channels at a time.
+
+    ``keep``: wide rows that the next output row needs again are kept in state, so that nothing is computed twice and
+    a job reads new rows of x only; otherwise they are made again for every row. The block of MobileNetV2 (Sandler et
+    al. 2018) without its residual.
+    """
+
+    expand: Conv2D
+    depthwise: Conv2D
+    project: Conv2D
+    tile: int
+    chunk: int
+    keep: bool = False
+
+    name: ClassVar[str] = "inverted_bottleneck"
+    parts: ClassVar[tuple[type, ...]] = (Conv2D,)
+
+    @classmethod
+    def fusions(
+        cls, chain: Sequence[IntOp], inputs: Sequence[TensorType], outputs: Sequence[TensorType]
+    ) -> tuple[IntOp, ...]:
+        convs = [op for op in chain if isinstance(op, Conv2D)]
+        if len(chain) != 3 or len(convs) != 3 or not _projects(convs[1], convs[2]):
+            return ()
+        expand, depthwise, project = convs
+        if not expand.pointwise or expand.strides != (1, 1):
+            return ()
+        width, wide = outputs[-1].width, outputs[0].channels
+        levels = [
+            cls(*_with_pixels((expand, depthwise, project), pixels), min(tile, width), chunk)
+            for tile, chunk, pixels in LEVELS
+            if chunk <= wide
+        ]
+        overlaps = depthwise.weight.shape[1] > depthwise.strides[0]
+        return (*(replace(op, keep=True) for op in levels if overlaps), *levels)
+
+    @property
+    def rows(self) -> int:
+        return int(self.depthwise.weight.shape[1])
+
+    @property
+    def stride(self) -> int:
+        return self.depthwise.strides[0]
+
+    @property
+    def kept_rows(self) -> int:
+        """Wide rows that stay for the next job."""
+        return self.rows - self.stride if self.keep else 0
+
+    @property
+    def warm_up(self) -> int:
+        """Jobs that take in rows before the first output row can be made."""
+        return max(0, -(-(self.kept_rows - self.depthwise.pads[0]) // self.stride)) if self.keep else 0
+
+    def infer(self, inputs: Sequence[TensorType]) -> TensorType:
+        return self.project.infer([self.depthwise.infer([self.expand.infer(inputs)])])
+
+    def jobs(self, inputs: Sequence[TensorType], output: TensorType) -> int:
+        return output.height + self.warm_up
+
+    def output_windows(self, inputs: Sequence[TensorType]) -> tuple[Window, ...]:
+        return self.depthwise.windows([self.expand.infer(inputs)])
+
+    def windows(self, inputs: Sequence[TensorType]) -> tuple[Window, ...]:
+        if not self.keep:
+            return self.output_windows(inputs)
+        pad = self.depthwise.pads[0] - self.kept_rows + self.warm_up * self.stride
+        return (Window(0, self.stride, self.stride, 1, pad),)
+
+    def compute(self, windows: Sequence[WindowRows]) -> npt.NDArray[np.int64]:
+        wide = _each_row(self.expand, windows[0].values)
+        narrow = self.depthwise.compute([WindowRows(wide, windows[0].present)])
+        return _each_row(self.project, narrow[:, None])[:, 0]
+
+    def _reach(self, width: int) -> int:
+        """Wide columns, padding included, that ``width`` output pixels read."""
+        return int((width - 1) * self.depthwise.strides[1] + self.depthwise.weight.shape[2])
+
+    def macs(self, inputs: Sequence[TensorType], output: TensorType) -> int:
+        window = self.output_windows(inputs)[0]
+        jobs = np.arange(output.height)[:, None] * window.stride - window.pad
+        made = jobs + np.arange(window.rows)
+        made = made[(made >= 0) & (made < inputs[0].height)]
+        rows = len(np.unique(made)) if self.keep else len(made)
+        columns = min(inputs[0].width, self._reach(output.width) - self.depthwise.pads[1])
+        expansion = rows * columns * self.expand.weight.size
+        return expansion + output.height * output.width * (self.depthwise.weight.size + self.project.weight.size)
+
+    def scratch_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
+        x, wide, fresh = inputs[0], self.expand.weight.shape[0], self.rows - self.kept_rows
+        window = TensorType((x.height, min(x.width, self._reach(self.tile)), self.chunk), "int8")
+        line = TensorType((output.height, self.tile, self.chunk), "int8")
+        tile = TensorType((output.height, self.tile, wide), "int8")
+        end = TensorType((output.height, self.tile, output.channels), "int8")
+        kernels = max(
+            self.expand.scratch_bytes([x], window),
+            self.depthwise.scratch_bytes([window], line),
+            self.project.scratch_bytes([tile], end),
+        )
+        overlap = max(0, self.depthwise.weight.shape[2] - self.depthwise.strides[1])
+        halo = fresh * overlap * self._chunks * self.chunk if self.tile < output.width else 0
+        parts = fresh * window.row_bytes, line.row_bytes, tile.row_bytes, halo
+        return sum(_aligned(part) for part in parts) + kernels
+
+    @property
+    def _chunks(self) -> int:
+        return int(-(-self.expand.weight.shape[0] // self.chunk))
+
+    def state_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
+        return self.kept_rows * inputs[0].width * self._chunks * self.chunk
+
+    def weight_bytes(self) -> int:
+        return self.expand.weight_bytes() + self.depthwise.weight_bytes() + self.project.weight_bytes()
+
+    def kernel(self, inputs: Sequence[TensorType], output: TensorType) -> Kernel:
+        wide = self.expand.infer(inputs)
+        narrow = self.depthwise.infer([wide])
+        parts = {
+            "expand": self.expand.kernel(inputs, wide),
+            "depthwise": self.depthwise.kernel([wide], narrow),
+            "project": self.project.kernel([narrow], output),
+        }
+        members = _nested(parts) | {
+            "in_height": inputs[0].height,
+            "stride_h": self.stride,
+            "pad_top": self.depthwise.pads[0],
+            "tile": self.tile,
+            "chunk": self.chunk,
+            "kept_rows": self.kept_rows,
+            "warm_up": self.warm_up,
+        }
+        kind = self.depthwise.kind(replace(narrow, shape=(1, self.tile, self.chunk)))
+        return Kernel(
+            kind.replace("depthwise", "rnnc_inverted") + "_s8", "rnnc_inverted", members, "inverted", ("conv",)
+        )
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
+        for case in CASES:
+            for arithmetic in ("fast", "tflite"):
+                block = _random_block(rng, case, arithmetic)
+                x = TensorType(case.shape, "int8", Quant(0.05, block[0].zero_point))
+                width = block[1].infer([block[0].infer([x])]).width
+                levels = {(1, 4, 1), (2, 8, 2), (3, 4, 3), (width, case.wide + -case.wide % 4, 3)}
+                for tile, chunk, pixels in sorted(levels):
+                    op = cls(*_with_pixels(block, pixels), min(tile, width), chunk)
+                    y = op.infer([x]).with_quant(Quant(0.1, block[2].requant.zero_point))
+                    for keep in (False, True) if op.rows > op.stride else (False,):
+                        label = f"{arithmetic} {case} by {op.tile} x {chunk} keep={keep}"
+                        yield Sample(replace(op, keep=keep), (x,), y, label)
+
+
+def _projects(depthwise: Conv2D, project: Conv2D) -> bool:
+    plain = depthwise.depthwise and depthwise.dilations == (1, 1) and depthwise.weight.shape[1] <= MOST_ROWS
+    return plain and project.pointwise and project.strides == (1, 1)
+
+
+def _with_pixels(block: Block, pixels: int) -> Block:
+    expand, depthwise, project = block
+    return replace(expand, pixels=pixels), replace(depthwise, pixels=pixels), replace(project, pixels=pixels)
+
+
+def _each_row(conv: Conv2D, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """A 1x1 convolution of rows [n, rows, width, channels]."""
+    n, taps, width, channels = rows.shape
+    each = WindowRows(rows.reshape(n * taps, 1, width, channels), np.ones((n * taps, 1), np.bool_))
+    return conv.compute([each]).reshape(n, taps, width, -1)
+
+
+def _nested(parts: dict[str, Kernel]) -> dict[str, Field]:
+    return {f"{name}.{key}": value for name, call in parts.items() for key, value in call.members.items()}
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGN) * ALIGN
+
+
+@dataclass(frozen=True)
+class Case:
+    """A block to test: x [H, W, C], wide and output channels, and the depthwise window."""
+
+    shape: tuple[int, int, int]
+    wide: int
+    out: int
+    kernel: Pair
+    strides: Pair
+    pads: Pads
+
+    def __str__(self) -> str:
+        return f"{self.shape} {self.wide} {self.out} {self.kernel} {self.strides} {self.pads}"
+
+
+CASES = (
+    Case((7, 5, 3), 10, 5, (3, 3), (1, 1), (1, 1, 1, 1)),
+    Case((9, 6, 4), 13, 4, (3, 3), (2, 2), (0, 0, 1, 1)),
+    Case((8, 4, 5), 12, 7, (5, 5), (1, 1), (2, 2, 2, 2)),
+    Case((11, 5, 4), 9, 3, (5, 3), (2, 1), (2, 1, 2, 1)),
+    Case((12, 3, 2), 8, 8, (5, 1), (3, 1), (1, 0, 1, 0)),
+    Case((13, 9, 3), 7, 6, (7, 7), (2, 2), (3, 3, 3, 3)),
+    Case((5, 8, 4), 8, 4, (1, 2), (1, 3), (0, 1, 0, 1)),
+    Case((1, 1, 1), 3, 1, (3, 3), (1, 1), (1, 1, 1, 1)),
+    Case((4, 39, 4), 9, 5, (3, 3), (1, 1), (1, 1, 1, 1)),
+)
+
+
+def _random_block(rng: np.random.Generator, case: Case, arithmetic: Arithmetic) -> Block:
+    def conv(weight_shape: tuple[int, ...], zero_point: int) -> Conv2D:
+        weight = rng.integers(-127, 128, weight_shape).astype(np.int8)
+        bias = rng.integers(-(2**11), 2**11, weight_shape[0]).astype(np.int32)
+        requant = random_requant(rng, arithmetic, weight_shape[0], accumulator_bound(weight, bias))
+        return Conv2D(weight, bias, requant, zero_point)
+
+    expand = conv((case.wide, 1, 1, case.shape[2]), int(rng.integers(-128, 128)))
+    depthwise = conv((case.wide, *case.kernel, 1), expand.requant.zero_point)
+    project = conv((case.out, 1, 1, case.wide), depthwise.requant.zero_point)
+    return expand, replace(depthwise, strides=case.strides, pads=case.pads, group=case.wide), project

@@ -1,0 +1,36 @@
+/* A depthwise and a 1x1 convolution, tile by tile, on the kernels of both. */
+#include "rnnc_separable.h"
+
+/* Calls that the linker can see, and no pointer to the kernel, keep the other kernels out of the program. */
+static inline void run(const rnnc_separable *p, const rnnc_job *job, rnnc_depthwise_kind kind) {
+    int8_t *middle = job->scratch;
+    void *scratch = middle + rnnc_aligned(p->tile * p->depthwise.out_channels);
+    for (int32_t x = 0; x < p->depthwise.out_width; x += p->tile) {
+        const void *rows[RNNC_SEPARABLE_ROWS];
+        rnnc_stretch t = rnnc_stretch_at(&p->depthwise, x, p->tile);
+        for (int32_t tap = 0; tap < p->depthwise.kernel_h; ++tap) {
+            const int8_t *row = job->rows[tap];
+            rows[tap] = row == NULL ? NULL : row + t.first * p->depthwise.in_channels;
+        }
+        rnnc_conv2d depthwise = rnnc_conv_stretch(&p->depthwise, t);
+        rnnc_depthwise_of_kind(kind, &depthwise,
+                               &(rnnc_job){.rows = rows, .out = middle, .scratch = scratch});
+        rnnc_conv2d project = p->project;
+        project.out_width = t.width;
+        rows[0] = middle;
+        int8_t *out = (int8_t *)job->out + x * project.out_channels;
+        rnnc_pointwise_s8(&project, &(rnnc_job){.rows = rows, .out = out, .scratch = scratch});
+    }
+}
+
+void rnnc_separable_s8(const void *params, const rnnc_job *job) {
+    run(params, job, RNNC_ANY_TAPS);
+}
+
+void rnnc_separable3x3_s8(const void *params, const rnnc_job *job) {
+    run(params, job, RNNC_TAPS_3X3);
+}
+
+void rnnc_separable_strip_s8(const void *params, const rnnc_job *job) {
+    run(params, job, RNNC_TAPS_3X3_IN_STRIPS);
+}
