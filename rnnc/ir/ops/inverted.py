@@ -66,7 +66,8 @@ class Separable(IntOp):
         return self.depthwise.windows(inputs)
 
     def compute(self, windows: Sequence[WindowRows]) -> npt.NDArray[np.int64]:
-        return _each_row(self.project, self.depthwise.compute(windows)[:, None])[:, 0]
+        middle = self.depthwise.compute(windows)
+        return self.project.compute([WindowRows(middle[:, None], np.ones((len(middle), 1), np.bool_))])
 
     def macs(self, inputs: Sequence[TensorType], output: TensorType) -> int:
         return output.height * output.width * (self.depthwise.weight.size + self.project.weight.size)
@@ -107,8 +108,8 @@ class InvertedBottleneck(IntOp):
     """project(depthwise(expand(x))), the wide tensors made ``tile`` output pixels and ``chunk`` channels at a time.
 
     ``keep``: wide rows that the next output row needs again are kept in state, so that nothing is computed twice and
-    a job reads new rows of x only; otherwise they are made again for every row. The block of MobileNetV2 (Sandler et
-    al. 2018) without its residual.
+    a job reads only what the new wide rows need; otherwise all are made again for every row. The block of MobileNetV2
+    (Sandler et al. 2018) without its residual, or, with an ``expand`` that is not 1x1, the stem of such a network.
     """
 
     expand: Conv2D
@@ -129,7 +130,7 @@ class InvertedBottleneck(IntOp):
         if len(chain) != 3 or len(convs) != 3 or not _projects(convs[1], convs[2]):
             return ()
         expand, depthwise, project = convs
-        if not expand.pointwise or expand.strides != (1, 1):
+        if not _expands(expand):
             return ()
         width, wide = outputs[-1].width, outputs[0].channels
         levels = [
@@ -165,41 +166,58 @@ class InvertedBottleneck(IntOp):
         return output.height + self.warm_up
 
     def output_windows(self, inputs: Sequence[TensorType]) -> tuple[Window, ...]:
-        return self.depthwise.windows([self.expand.infer(inputs)])
+        return (self._rows_for(self.rows, self.depthwise.pads[0]),)
 
     def windows(self, inputs: Sequence[TensorType]) -> tuple[Window, ...]:
-        if not self.keep:
-            return self.output_windows(inputs)
         pad = self.depthwise.pads[0] - self.kept_rows + self.warm_up * self.stride
-        return (Window(0, self.stride, self.stride, 1, pad),)
+        return (self._rows_for(self.rows - self.kept_rows, pad),)
+
+    def _rows_for(self, rows: int, pad: int) -> Window:
+        """What ``rows`` wide rows read, the first of them y * stride - pad for job y."""
+        kernel, stride = int(self.expand.weight.shape[1]), self.expand.strides[0]
+        return Window(0, (rows - 1) * stride + kernel, self.stride * stride, 1, pad * stride + self.expand.pads[0])
 
     def compute(self, windows: Sequence[WindowRows]) -> npt.NDArray[np.int64]:
-        wide = _each_row(self.expand, windows[0].values)
-        narrow = self.depthwise.compute([WindowRows(wide, windows[0].present)])
-        return _each_row(self.project, narrow[:, None])[:, 0]
+        values, present = windows[0].values, windows[0].present
+        kernel, stride = self.expand.weight.shape[1], self.expand.strides[0]
+        taps = [slice(tap * stride, tap * stride + kernel) for tap in range(self.rows)]
+        wide = np.stack([self.expand.compute([WindowRows(values[:, tap], present[:, tap])]) for tap in taps], 1)
+        inside = np.stack([self._is_wide_row(present[:, tap]) for tap in taps], 1)
+        narrow = self.depthwise.compute([WindowRows(wide, inside)])
+        each = WindowRows(narrow[:, None], np.ones((len(narrow), 1), np.bool_))
+        return self.project.compute([each])
+
+    def _is_wide_row(self, present: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """[n], from the rows [n, kernel] of x: one above or below the wide tensor has more padding than any in it."""
+        above = np.cumprod(~present, axis=1).sum(axis=1)
+        below = np.cumprod(~present[:, ::-1], axis=1).sum(axis=1)
+        inside: npt.NDArray[np.bool_] = (above <= self.expand.pads[0]) & (below <= self.expand.pads[2])
+        return inside
+
+    def _wide(self, x: TensorType) -> TensorType:
+        return self.expand.infer([x])
 
     def _reach(self, width: int) -> int:
         """Wide columns, padding included, that ``width`` output pixels read."""
         return int((width - 1) * self.depthwise.strides[1] + self.depthwise.weight.shape[2])
 
     def macs(self, inputs: Sequence[TensorType], output: TensorType) -> int:
-        window = self.output_windows(inputs)[0]
-        jobs = np.arange(output.height)[:, None] * window.stride - window.pad
-        made = jobs + np.arange(window.rows)
-        made = made[(made >= 0) & (made < inputs[0].height)]
+        made = np.arange(output.height)[:, None] * self.stride - self.depthwise.pads[0] + np.arange(self.rows)
+        wide = self._wide(inputs[0])
+        made = made[(made >= 0) & (made < wide.height)]
         rows = len(np.unique(made)) if self.keep else len(made)
-        columns = min(inputs[0].width, self._reach(output.width) - self.depthwise.pads[1])
+        columns = min(wide.width, self._reach(output.width) - self.depthwise.pads[1])
         expansion = rows * columns * self.expand.weight.size
         return expansion + output.height * output.width * (self.depthwise.weight.size + self.project.weight.size)
 
     def scratch_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
-        x, wide, fresh = inputs[0], self.expand.weight.shape[0], self.rows - self.kept_rows
-        window = TensorType((x.height, min(x.width, self._reach(self.tile)), self.chunk), "int8")
+        wide, fresh = self._wide(inputs[0]), self.rows - self.kept_rows
+        window = TensorType((wide.height, min(wide.width, self._reach(self.tile)), self.chunk), "int8")
         line = TensorType((output.height, self.tile, self.chunk), "int8")
-        tile = TensorType((output.height, self.tile, wide), "int8")
+        tile = TensorType((output.height, self.tile, wide.channels), "int8")
         end = TensorType((output.height, self.tile, output.channels), "int8")
         kernels = max(
-            self.expand.scratch_bytes([x], window),
+            self.expand.scratch_bytes(inputs, window),
             self.depthwise.scratch_bytes([window], line),
             self.project.scratch_bytes([tile], end),
         )
@@ -213,13 +231,13 @@ class InvertedBottleneck(IntOp):
         return int(-(-self.expand.weight.shape[0] // self.chunk))
 
     def state_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
-        return self.kept_rows * inputs[0].width * self._chunks * self.chunk
+        return self.kept_rows * self._wide(inputs[0]).width * self._chunks * self.chunk
 
     def weight_bytes(self) -> int:
         return self.expand.weight_bytes() + self.depthwise.weight_bytes() + self.project.weight_bytes()
 
     def kernel(self, inputs: Sequence[TensorType], output: TensorType) -> Kernel:
-        wide = self.expand.infer(inputs)
+        wide = self._wide(inputs[0])
         narrow = self.depthwise.infer([wide])
         parts = {
             "expand": self.expand.kernel(inputs, wide),
@@ -227,7 +245,8 @@ class InvertedBottleneck(IntOp):
             "project": self.project.kernel([narrow], output),
         }
         members = _nested(parts) | {
-            "in_height": inputs[0].height,
+            "wide_height": wide.height,
+            "expand_stride_h": self.expand.strides[0],
             "stride_h": self.stride,
             "pad_top": self.depthwise.pads[0],
             "tile": self.tile,
@@ -235,10 +254,9 @@ class InvertedBottleneck(IntOp):
             "kept_rows": self.kept_rows,
             "warm_up": self.warm_up,
         }
+        name = "rnnc_inverted" if self.expand.pointwise else "rnnc_stem"
         kind = self.depthwise.kind(replace(narrow, shape=(1, self.tile, self.chunk)))
-        return Kernel(
-            kind.replace("depthwise", "rnnc_inverted") + "_s8", "rnnc_inverted", members, "inverted", ("conv",)
-        )
+        return Kernel(kind.replace("depthwise", name) + "_s8", "rnnc_inverted", members, "inverted", ("conv",))
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
@@ -261,16 +279,15 @@ def _projects(depthwise: Conv2D, project: Conv2D) -> bool:
     return plain and project.pointwise and project.strides == (1, 1)
 
 
+def _expands(conv: Conv2D) -> bool:
+    """Padding that is no whole window tells rows of the wide tensor from those beside it."""
+    plain = conv.group == 1 and conv.dilations == (1, 1)
+    return plain and max(conv.pads[0], conv.pads[2]) < conv.weight.shape[1]
+
+
 def _with_pixels(block: Block, pixels: int) -> Block:
     expand, depthwise, project = block
     return replace(expand, pixels=pixels), replace(depthwise, pixels=pixels), replace(project, pixels=pixels)
-
-
-def _each_row(conv: Conv2D, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """A 1x1 convolution of rows [n, rows, width, channels]."""
-    n, taps, width, channels = rows.shape
-    each = WindowRows(rows.reshape(n * taps, 1, width, channels), np.ones((n * taps, 1), np.bool_))
-    return conv.compute([each]).reshape(n, taps, width, -1)
 
 
 def _nested(parts: dict[str, Kernel]) -> dict[str, Field]:
@@ -291,9 +308,12 @@ class Case:
     kernel: Pair
     strides: Pair
     pads: Pads
+    stem: tuple[Pair, Pair, Pads] = ((1, 1), (1, 1), (0, 0, 0, 0))
+    """Kernel, strides and padding of the expansion."""
 
     def __str__(self) -> str:
-        return f"{self.shape} {self.wide} {self.out} {self.kernel} {self.strides} {self.pads}"
+        stem = f" after {self.stem}" if self.stem[0] != (1, 1) else ""
+        return f"{self.shape} {self.wide} {self.out} {self.kernel} {self.strides} {self.pads}{stem}"
 
 
 CASES = (
@@ -306,6 +326,10 @@ CASES = (
     Case((5, 8, 4), 8, 4, (1, 2), (1, 3), (0, 1, 0, 1)),
     Case((1, 1, 1), 3, 1, (3, 3), (1, 1), (1, 1, 1, 1)),
     Case((4, 39, 4), 9, 5, (3, 3), (1, 1), (1, 1, 1, 1)),
+    Case((13, 11, 3), 9, 4, (3, 3), (1, 1), (1, 1, 1, 1), ((3, 3), (2, 2), (1, 1, 1, 1))),
+    Case((14, 12, 1), 8, 5, (3, 3), (2, 2), (1, 1, 0, 0), ((3, 3), (2, 2), (0, 0, 1, 1))),
+    Case((9, 7, 4), 6, 3, (5, 5), (1, 1), (2, 2, 2, 2), ((2, 3), (1, 2), (1, 0, 0, 2))),
+    Case((11, 9, 2), 5, 4, (3, 3), (3, 1), (1, 1, 1, 1), ((4, 1), (3, 1), (2, 0, 3, 0))),
 )
 
 
@@ -316,7 +340,9 @@ def _random_block(rng: np.random.Generator, case: Case, arithmetic: Arithmetic) 
         requant = random_requant(rng, arithmetic, weight_shape[0], accumulator_bound(weight, bias))
         return Conv2D(weight, bias, requant, zero_point)
 
-    expand = conv((case.wide, 1, 1, case.shape[2]), int(rng.integers(-128, 128)))
+    kernel, strides, pads = case.stem
+    expand = conv((case.wide, *kernel, case.shape[2]), int(rng.integers(-128, 128)))
     depthwise = conv((case.wide, *case.kernel, 1), expand.requant.zero_point)
     project = conv((case.out, 1, 1, case.wide), depthwise.requant.zero_point)
-    return expand, replace(depthwise, strides=case.strides, pads=case.pads, group=case.wide), project
+    depthwise = replace(depthwise, strides=case.strides, pads=case.pads, group=case.wide)
+    return replace(expand, strides=strides, pads=pads), depthwise, project

@@ -40,7 +40,7 @@ static rnnc_inverted_job begin(const rnnc_inverted *p, const rnnc_job *job) {
 }
 
 static int is_inside(const rnnc_inverted_job *b, int32_t tap) {
-    return b->top + tap >= 0 && b->top + tap < b->p->in_height;
+    return b->top + tap >= 0 && b->top + tap < b->p->wide_height;
 }
 
 /* The whole wide row of one chunk that is kept, or will be, for the row of a tap. */
@@ -58,23 +58,38 @@ static int8_t *halo_row(const rnnc_inverted_job *b, int32_t chunk, int32_t tap) 
     return b->halo + (chunk * b->fresh_rows + tap - b->p->kept_rows) * b->overlap * b->p->chunk;
 }
 
+/* Wide columns from `first` on, of one chunk, from the rows of x that begin with `rows`. */
+static inline void expand_columns(const rnnc_inverted_job *b, const rnnc_conv2d *chunk, int32_t first,
+                                  int32_t columns, const void *const *rows, int8_t *out, int pointwise) {
+    const void *from[RNNC_INVERTED_ROWS];
+    rnnc_stretch t = rnnc_stretch_at(chunk, first, columns);
+    rnnc_conv2d part = rnnc_conv_stretch(chunk, t);
+    rnnc_job job = {.rows = from, .out = out, .scratch = b->scratch};
+    for (int32_t tap = 0; tap < chunk->kernel_h; ++tap) {
+        from[tap] = rows[tap] == NULL ? NULL : (const int8_t *)rows[tap] + t.first * chunk->in_channels;
+    }
+    if (pointwise) {
+        rnnc_pointwise_s8(&part, &job);
+    } else {
+        rnnc_conv2d_s8(&part, &job);
+    }
+}
+
 /* The columns of a tile, of one chunk, for the rows that the job makes; `known` of them are in the halo. */
-static void make_window(const rnnc_inverted_job *b, rnnc_stretch t, int32_t known, int32_t chunk,
-                        int32_t channels) {
+static inline void make_window(const rnnc_inverted_job *b, rnnc_stretch t, int32_t known, int32_t chunk,
+                               int32_t channels, int pointwise) {
     const rnnc_inverted *p = b->p;
-    rnnc_conv2d expand =
-        rnnc_conv_slice(&p->expand, chunk * p->chunk, channels, (p->expand.in_channels + 3) / 4 * 4);
-    expand.out_width = t.columns - known;
-    for (int32_t tap = p->kept_rows; tap < p->depthwise.kernel_h; ++tap) {
+    int32_t bytes = (p->expand.kernel_h * p->expand.kernel_w * p->expand.in_channels + 3) / 4 * 4;
+    rnnc_conv2d expand = rnnc_conv_slice(&p->expand, chunk * p->chunk, channels, bytes);
+    const void *const *rows = b->job->rows;
+    for (int32_t tap = p->kept_rows; tap < p->depthwise.kernel_h; ++tap, rows += p->expand_stride_h) {
         if (!is_inside(b, tap)) {
             continue;
         }
         int8_t *row = fresh_row(b, tap);
         memcpy(row, halo_row(b, chunk, tap), (size_t)(known * channels));
-        const void *from =
-            (const int8_t *)b->job->rows[tap - p->kept_rows] + (t.first + known) * p->expand.in_channels;
-        rnnc_pointwise_s8(&expand,
-                          &(rnnc_job){.rows = &from, .out = row + known * channels, .scratch = b->scratch});
+        expand_columns(b, &expand, t.first + known, t.columns - known, rows, row + known * channels,
+                       pointwise);
     }
 }
 
@@ -133,7 +148,7 @@ static inline void run_depthwise(const rnnc_inverted_job *b, rnnc_stretch t, int
 }
 
 /* Calls that the linker can see, and no pointer to the kernel, keep the other kernels out of the program. */
-static inline void run(const rnnc_inverted *p, const rnnc_job *job, rnnc_depthwise_kind kind) {
+static inline void run(const rnnc_inverted *p, const rnnc_job *job, int pointwise, rnnc_depthwise_kind kind) {
     rnnc_inverted_job b = begin(p, job);
     int32_t end = p->depthwise.out_width;
     rnnc_stretch t = rnnc_stretch_at(&p->depthwise, 0, p->tile);
@@ -143,7 +158,7 @@ static inline void run(const rnnc_inverted *p, const rnnc_job *job, rnnc_depthwi
         for (int32_t chunk = 0; chunk < b.chunks; ++chunk) {
             int32_t rest = p->expand.out_channels - chunk * p->chunk;
             int32_t channels = rest < p->chunk ? rest : p->chunk;
-            make_window(&b, t, known, chunk, channels);
+            make_window(&b, t, known, chunk, channels, pointwise);
             if (job->job >= p->warm_up) {
                 run_depthwise(&b, t, chunk, channels, kind);
             }
@@ -162,13 +177,25 @@ static inline void run(const rnnc_inverted *p, const rnnc_job *job, rnnc_depthwi
 }
 
 void rnnc_inverted_s8(const void *params, const rnnc_job *job) {
-    run(params, job, RNNC_ANY_TAPS);
+    run(params, job, 1, RNNC_ANY_TAPS);
 }
 
 void rnnc_inverted3x3_s8(const void *params, const rnnc_job *job) {
-    run(params, job, RNNC_TAPS_3X3);
+    run(params, job, 1, RNNC_TAPS_3X3);
 }
 
 void rnnc_inverted_strip_s8(const void *params, const rnnc_job *job) {
-    run(params, job, RNNC_TAPS_3X3_IN_STRIPS);
+    run(params, job, 1, RNNC_TAPS_3X3_IN_STRIPS);
+}
+
+void rnnc_stem_s8(const void *params, const rnnc_job *job) {
+    run(params, job, 0, RNNC_ANY_TAPS);
+}
+
+void rnnc_stem3x3_s8(const void *params, const rnnc_job *job) {
+    run(params, job, 0, RNNC_TAPS_3X3);
+}
+
+void rnnc_stem_strip_s8(const void *params, const rnnc_job *job) {
+    run(params, job, 0, RNNC_TAPS_3X3_IN_STRIPS);
 }
