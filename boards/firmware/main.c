@@ -129,9 +129,7 @@ static rnnc_engine *engine_mutable(void) {
 }
 
 static uint8_t *row_address(const rnnc_port *port, unsigned row) {
-    const rnnc_tensor *t = &RNNC_FW_MODEL.tensors[port->tensor];
-    uint8_t *base = (uint8_t *)rnnc_engine_tensor(engine(), port->tensor);
-    return base + (size_t)(row % t->ring) * t->row_bytes;
+    return rnnc_engine_row(engine(), port->tensor, row);
 }
 
 #ifdef RNNC_FW_OUTPUT_BYTES

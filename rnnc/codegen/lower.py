@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rnnc.codegen.cprint import float_literal, int_literal
-from rnnc.codegen.program import CArray, COp, CParams, CPort, CProgram, CSink, CStage, CTensor, CWindow
+from rnnc.codegen.program import CArray, COp, CParams, CPort, CProgram, CSink, CSlide, CStage, CTensor, CWindow
 from rnnc.diagnostics import CompileError
 from rnnc.ir.graph import Graph, Node, Port, Value
 from rnnc.ir.op import Field, IntOp, Kernel, Table
 from rnnc.ir.types import Array
-from rnnc.scheduler.plan import Plan
+from rnnc.scheduler.plan import Buffer, Plan
 
 MAX_ROWS = 64
 """RNNC_MAX_ROWS: row pointers that one job may need."""
@@ -54,6 +54,10 @@ class _Lowering:
     arrays: list[CArray] = field(default_factory=list)
     windows: list[CWindow] = field(default_factory=list)
     array_names: dict[tuple[str, bytes, int], str] = field(default_factory=dict)
+    ops: list[COp] = field(default_factory=list)
+    slides: list[CSlide] = field(default_factory=list)
+    slide_index: dict[str, int] = field(default_factory=dict)
+    """By the name of the buffer."""
 
     def __post_init__(self) -> None:
         by_name = {node.name: node for node in self.graph.nodes}
@@ -69,10 +73,11 @@ class _Lowering:
             self.params(index, node, kernel)
             for index, (node, kernel) in enumerate(zip(self.nodes, kernels, strict=True))
         ]
-        ops = [
+        self.ops = [
             self.op(node, kernel, params[index].name)
             for index, (node, kernel) in enumerate(zip(self.nodes, kernels, strict=True))
         ]
+        self.lay_slides()
         sources = tuple(dict.fromkeys(kernel.source for kernel in kernels))
         called = (stem for kernel in kernels for stem in kernel.uses)
         return CProgram(
@@ -86,7 +91,8 @@ class _Lowering:
             params=tuple(params),
             tensors=tuple(self.tensor(value) for value in self.values),
             windows=tuple(self.windows),
-            ops=tuple(ops),
+            slides=tuple(self.slides),
+            ops=tuple(self.ops),
             stages=self.stages(),
             sinks=self.sinks(),
             inputs=self.ports(self.graph.inputs, "input"),
@@ -159,7 +165,33 @@ class _Lowering:
             ring=place.rows,
             producer=producer,
             bank=place.bank,
+            slide=str(self.slide_index.get(place.shares_with or place.name, "RNNC_NONE")),
         )
+
+    def lay_slides(self) -> None:
+        """The rings that slide, with the windows of all operators that read any tensor in the same place."""
+        readers = 0
+        for value in self.values:
+            place = self.plan.place_of(value.name)
+            if place.slides and not place.shares_with:
+                slide = self.slide(value, place, readers)
+                self.slide_index[place.name] = len(self.slides)
+                self.slides.append(slide)
+                readers += len(slide.readers)
+
+    def slide(self, value: Value, place: Buffer, first_reader: int) -> CSlide:
+        there = {
+            index
+            for other, index in self.tensor_index.items()
+            if place.name in (other.name, self.plan.place_of(other.name).shares_with)
+        }
+        pairs = [
+            (op, w)
+            for op, item in enumerate(self.ops)
+            for w in range(item.first_window, item.first_window + item.windows)
+        ]
+        readers = tuple((op, window) for op, window in pairs if self.windows[window].tensor in there)
+        return CSlide(comment(value.name), self.tensor_index[value], first_reader, readers, int(place.slides == "down"))
 
     def stages(self) -> tuple[CStage, ...]:
         result, op, sink = [], 0, 0

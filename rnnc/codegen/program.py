@@ -40,6 +40,18 @@ class CTensor:
     ring: int
     producer: str
     bank: int
+    slide: str
+
+
+@dataclass(frozen=True, slots=True)
+class CSlide:
+    """A ring whose rows move: the tensor that is first written to it, and its readers as (operator, window)."""
+
+    comment: str
+    tensor: int
+    first_reader: int
+    readers: tuple[tuple[int, int], ...]
+    downward: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +125,7 @@ class CProgram:
     params: tuple[CParams, ...]
     tensors: tuple[CTensor, ...]
     windows: tuple[CWindow, ...]
+    slides: tuple[CSlide, ...]
     ops: tuple[COp, ...]
     stages: tuple[CStage, ...]
     sinks: tuple[CSink, ...]

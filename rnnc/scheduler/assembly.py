@@ -38,7 +38,7 @@ def draft(network: Network, schedule: Schedule, stages: Sequence[Sequence[int]],
     streamed = range(network.n_inputs) if options.input_mode == "stream" else ()
     execution = execute(network, pieces, streamed)
     held = network.outputs if options.output_mode == "buffer" else frozenset[int]()
-    parts = tuple(blocks(network, execution, held))
+    parts = tuple(blocks(network, execution, held, sliding=options.sliding))
     live = live_bytes(parts, execution.steps)
     return Draft(network, schedule, options, pieces, execution, parts, live)
 
@@ -75,7 +75,12 @@ def node_at(network: Network, plan: Plan, step: int) -> str:
 
 def _placed(parts: Sequence[Block], placement: Placement) -> tuple[Buffer, ...]:
     return tuple(
-        replace(member, offset=placement.offset[index], bank=placement.bank[index])
+        replace(
+            member,
+            offset=placement.offset[index],
+            bank=placement.bank[index],
+            slides="down" if placement.turned[index] else member.slides,
+        )
         for index, part in enumerate(parts)
         for member in part.members
     )

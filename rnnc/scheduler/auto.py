@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from rnnc.diagnostics import BudgetError, CompileError
@@ -29,12 +30,13 @@ def schedule(
     *,
     ram: int | None = None,
     reserved: int = 0,
+    sliding: bool = False,
 ) -> Plan:
     """The smallest plan that ``mode`` finds for a graph of integer operators, checked by the validator.
 
     ``ram`` is a limit, in bytes, over all banks together; ``reserved`` bytes of it, in the first bank, are kept for
-    the stack and static data. Raises BudgetError if the arena does not fit, CompileError for a mode or a graph
-    that cannot be scheduled.
+    the stack and static data. ``sliding``: rings may slide where that saves memory. Raises BudgetError if the arena
+    does not fit, CompileError for a mode or a graph that cannot be scheduled.
     """
     options = Options(input_mode, output_mode)
     network = Network(graph)
@@ -42,7 +44,10 @@ def schedule(
     banks = target.banks
     capacities = [max(0, bank.size - (reserved if index == 0 else 0)) for index, bank in enumerate(banks)]
     input_bank = next((index for index, bank in enumerate(banks) if bank.dma), 0)
-    plan = _smallest(_drafts(network, mode, options), capacities, input_bank)
+    drafts = _drafts(network, mode, options)
+    if sliding:
+        drafts += _drafts(network, mode, replace(options, sliding=True))
+    plan = _smallest(drafts, capacities, input_bank)
     if not _fits(plan, capacities) or (ram is not None and plan.arena > ram - reserved):
         raise _over_budget(network, plan, mode, target, capacities, ram, reserved)
     validate(graph, plan, capacities)

@@ -37,7 +37,12 @@ class Wish:
     def plan(self, graph: Graph) -> Plan:
         """The graph's smallest plan as it is; raises BudgetError if that is over the budget."""
         modes = self.mode, self.input_mode, self.output_mode
-        return schedule(graph, self.target, *modes, ram=self.ram, reserved=self.reserved)
+        return schedule(graph, self.target, *modes, ram=self.ram, reserved=self.reserved, sliding=self.sliding)
+
+    @property
+    def sliding(self) -> bool:
+        """Rings may slide: moving rows takes a few cycles, so not if speed is all that counts."""
+        return self.mode != "layer" and (self.optimize != "speed" or self.ram is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +60,7 @@ def choose(graph: Graph, wish: Wish) -> Scheduled:
     """
     if wish.mode == "layer" or (wish.optimize == "speed" and wish.ram is None):
         return Scheduled(graph, wish.plan(graph))
-    search = Search(graph, Options(wish.input_mode, wish.output_mode))
+    search = Search(graph, Options(wish.input_mode, wish.output_mode, wish.sliding))
     failure: BudgetError | None = None
     for candidate in _in_turn(search, wish):
         try:
@@ -69,7 +74,7 @@ def choose(graph: Graph, wish: Wish) -> Scheduled:
 
 def front(graph: Graph, wish: Wish, progress: Callable[[int, int], None]) -> Iterator[Scheduled]:
     """Plans from the fastest to the smallest, each smaller than the one before it."""
-    search = Search(graph, Options(wish.input_mode, wish.output_mode))
+    search = Search(graph, Options(wish.input_mode, wish.output_mode, wish.sliding))
     smallest: int | None = None
     for candidate in search.front(progress):
         plan = wish.plan(candidate.graph)

@@ -25,7 +25,8 @@ NEVER = 2**40
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A node as the engine sees it. Values are numbered: graph inputs first, then the outputs of the nodes."""
+    """A node as the engine sees it. Values are numbered: graph inputs first, then the outputs of the nodes.
+    ``scratch`` and ``state`` in bytes."""
 
     node: Node
     op: IntOp
@@ -34,6 +35,8 @@ class Task:
     windows: tuple[Window, ...]
     jobs: int
     height: int
+    scratch: int
+    state: int
 
     @property
     def warm_up(self) -> int:
@@ -95,6 +98,8 @@ class Network:
             node.op.windows(types),
             node.op.jobs(types, node.output.type),
             node.output.type.height,
+            node.op.scratch_bytes(types, node.output.type),
+            node.op.state_bytes(types, node.output.type),
         )
 
     def producer(self, value: int) -> int | None:

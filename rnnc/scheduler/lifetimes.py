@@ -37,7 +37,8 @@ class Rows:
 @dataclass(frozen=True, eq=False)
 class Block:
     """Buffers that share one place: bytes low[i] .. high[i] - 1 of it are in use at step first + i, none where
-    they are equal. ``members`` are its buffers, still without offsets, of ``size`` bytes at most."""
+    they are equal. ``members`` are its buffers, still without offsets, of ``size`` bytes at most. One that
+    ``slides`` may also lie upside down, with its bytes size - high[i] .. size - low[i] - 1 in use."""
 
     members: tuple[Buffer, ...]
     size: int
@@ -45,6 +46,7 @@ class Block:
     low: Extent
     high: Extent
     is_input: bool = False
+    slides: bool = False
 
     @property
     def last(self) -> int:
@@ -67,36 +69,42 @@ def blocks(
     values: Collection[int] | None = None,
     *,
     full_rings: bool = False,
+    sliding: bool = False,
 ) -> list[Block]:
     """All buffers that an execution needs.
 
     ``held`` values are kept, whole, until after the last step: graph outputs in buffer mode and, for a part of a
     schedule, whatever a later stage reads. ``values`` (default: all) limits which values are placed; those that
     the execution does not make are there, whole, from the first step. ``full_rings``: count a ring as full from
-    its first row to its last, though its slots fill and empty with every job.
+    its first row to its last, though its slots fill and empty with every job. ``sliding``: rings slide where they can.
     """
     tasks = _steps_of_tasks(execution)
     lives = _row_lives(network, execution, tasks, held, values)
-    result = [_value_block(network, lives, group, full_rings) for group in _groups(network, lives, tasks, held)]
+    groups = list(_groups(network, lives, tasks, held))
+    result = [_value_block(network, lives, group, tasks, full_rings, sliding) for group in groups]
     result += _private_blocks(network, tasks)
     return result
 
 
-def peaks(network: Network, execution: Execution, held: Collection[int], values: Collection[int]) -> tuple[int, int]:
+def peaks(
+    network: Network, execution: Execution, held: Collection[int], values: Collection[int], sliding: bool
+) -> tuple[int, int]:
     """Bytes in use at the fullest step of the same `blocks`: exactly, and with rings counted as full."""
     tasks = _steps_of_tasks(execution)
     lives = _row_lives(network, execution, tasks, held, values)
-    groups = list(_groups(network, lives, tasks, held))
-    private = live_bytes(list(_private_blocks(network, tasks)), execution.steps)
-    exact, full = (
-        int(
-            (
-                live_bytes([_value_block(network, lives, group, view) for group in groups], execution.steps) + private
-            ).max()
-        )
-        for view in (False, True)
-    )
-    return exact, full
+    exact = np.zeros(max(execution.steps, 1), np.int64)
+    for index, steps in tasks.items():
+        exact[steps] += network.tasks[index].scratch
+        exact[steps[0] : steps[-1] + 1] += network.tasks[index].state
+    full = exact.copy()
+    for group in _groups(network, lives, tasks, held):
+        extent = _extent(network, lives, group, tasks, sliding)
+        row_bytes = network.values[group.values[0]].type.row_bytes
+        span = slice(extent.first, extent.first + len(extent.low))
+        exact[span] += (extent.high - extent.low) * row_bytes
+        is_ring = extent.slots < len(group.rows.last)
+        full[span] += (extent.slots if is_ring else extent.high - extent.low) * row_bytes
+    return int(exact.max()), int(full.max())
 
 
 def live_bytes(parts: Collection[Block], steps: int) -> Extent:
@@ -202,17 +210,61 @@ def _join(group: _Group, output: int, out: _Group, whole: bool) -> _Group:
     return _Group((*group.values, output), rows, _slots(rows, whole))
 
 
-def _value_block(network: Network, lives: dict[int, Rows], group: _Group, full_rings: bool) -> Block:
+@dataclass(frozen=True, eq=False)
+class _Extent:
+    """Rows low[i] .. high[i] - 1 of ``slots`` are in use at step first + i."""
+
+    slots: int
+    slides: bool
+    first: int
+    low: Extent
+    high: Extent
+
+
+def _extent(network: Network, lives: dict[int, Rows], group: _Group, tasks: dict[int, Steps], sliding: bool) -> _Extent:
+    first = min(_first_step(lives[value]) for value in group.values)
+    last = max(_last_step(lives[value]) for value in group.values)
+    steps = np.arange(first, last + 1)
+    if sliding and _can_slide(network, group):
+        rows = _rows_in_use(network, group, tasks, steps)
+        return _Extent(int(rows.max()), True, first, np.zeros(len(rows), np.int64), rows)
+    return _Extent(group.slots, False, first, *_slots_in_use(group, steps))
+
+
+def _value_block(
+    network: Network, lives: dict[int, Rows], group: _Group, tasks: dict[int, Steps], full_rings: bool, sliding: bool
+) -> Block:
+    extent = _extent(network, lives, group, tasks, sliding)
     row_bytes = network.values[group.values[0]].type.row_bytes
-    members = tuple(_value_buffer(network, value, lives[value], group, row_bytes) for value in group.values)
-    first = min(member.first_step for member in members)
-    last = max(member.last_step for member in members)
-    size = group.slots * row_bytes
     is_input = group.values[0] < network.n_inputs
-    if full_rings and group.slots < len(group.rows.last):
-        return Block(members, size, first, *_constant(size, last - first + 1), is_input)
-    low, high = _slots_in_use(group, np.arange(first, last + 1))
-    return Block(members, size, first, low * row_bytes, high * row_bytes, is_input)
+    members = tuple(_value_buffer(network, value, lives[value], group, extent) for value in group.values)
+    low, high = extent.low, extent.high
+    if full_rings and extent.slots < len(group.rows.last):
+        low, high = _constant(extent.slots, len(low))
+    size = extent.slots * row_bytes
+    return Block(members, size, extent.first, low * row_bytes, high * row_bytes, is_input, extent.slides)
+
+
+def _can_slide(network: Network, group: _Group) -> bool:
+    """Rings whose every row is read: where a row lies follows from what the readers still need."""
+    read = all(network.readers[value] for value in group.values)
+    return read and 1 < group.slots < len(group.rows.last) and not network.outputs & set(group.values)
+
+
+def _rows_in_use(network: Network, group: _Group, tasks: dict[int, Steps], steps: Steps) -> Extent:
+    """By step: the rows from the oldest that a job to come reads to the newest, and at least the one just written."""
+    oldest = np.full(len(steps), NEVER, np.int64)
+    for value in group.values:
+        for index in network.readers[value]:
+            task = network.tasks[index]
+            done = np.searchsorted(tasks[index], steps, side="left")
+            for window in task.windows:
+                if task.inputs[window.input] == value:
+                    needed = np.where(done == task.jobs, NEVER, done * window.stride - window.pad)
+                    oldest = np.minimum(oldest, needed)
+    before = np.searchsorted(group.rows.written, steps, side="left")
+    made = np.searchsorted(group.rows.written, steps, side="right")
+    return np.maximum(made - np.clip(oldest, 0, made), made > before)
 
 
 def _slots_in_use(group: _Group, steps: Steps) -> tuple[Extent, Extent]:
@@ -225,25 +277,35 @@ def _slots_in_use(group: _Group, steps: Steps) -> tuple[Extent, Extent]:
     return np.where(wraps, 0, low), np.where(wraps, group.slots, low + count)
 
 
-def _value_buffer(network: Network, value: int, rows: Rows, group: _Group, row_bytes: int) -> Buffer:
+def _first_step(rows: Rows) -> int:
+    first = int(rows.written.min(initial=NEVER))
+    return first if first < NEVER else 0
+
+
+def _last_step(rows: Rows) -> int:
+    return max(int(rows.last.max(initial=0)), 0)
+
+
+def _value_buffer(network: Network, value: int, rows: Rows, group: _Group, extent: _Extent) -> Buffer:
     name = network.values[value].name
-    kind: BufferKind = "tensor" if group.slots == len(rows.last) else "ring"
+    row_bytes = network.values[value].type.row_bytes
+    kind: BufferKind = "tensor" if extent.slots == len(rows.last) else "ring"
     if value in network.outputs:
         kind = "output"
     elif value < network.n_inputs:
         kind = "input"
     leader = network.values[group.values[0]].name
-    first = int(rows.written.min(initial=NEVER))
     return Buffer(
         name,
         kind,
-        group.slots * row_bytes,
-        first if first < NEVER else 0,
-        max(int(rows.last.max(initial=0)), 0),
+        extent.slots * row_bytes,
+        _first_step(rows),
+        _last_step(rows),
         value=name,
         row_bytes=row_bytes,
-        rows=group.slots,
+        rows=extent.slots,
         shares_with="" if leader == name else leader,
+        slides="up" if extent.slides else "",
     )
 
 
@@ -251,20 +313,17 @@ def _private_blocks(network: Network, tasks: dict[int, Steps]) -> Iterator[Block
     """Scratch, in use while a job of its node runs, and state, in use from the first job to the last."""
     for index, steps in tasks.items():
         task = network.tasks[index]
-        types, output = task.node.input_types, task.node.output.type
         first, last = int(steps[0]), int(steps[-1])
         length = last - first + 1
         name = task.node.name
-        scratch = task.op.scratch_bytes(types, output)
-        if scratch:
-            buffer = Buffer(f"{name}.scratch", "scratch", scratch, first, last, node=name)
+        if task.scratch:
+            buffer = Buffer(f"{name}.scratch", "scratch", task.scratch, first, last, node=name)
             high = np.zeros(length, np.int64)
-            high[steps - first] = scratch
-            yield Block((buffer,), scratch, first, np.zeros(length, np.int64), high)
-        state = task.op.state_bytes(types, output)
-        if state:
-            buffer = Buffer(f"{name}.state", "state", state, first, last, node=name)
-            yield Block((buffer,), state, first, *_constant(state, length))
+            high[steps - first] = task.scratch
+            yield Block((buffer,), task.scratch, first, np.zeros(length, np.int64), high)
+        if task.state:
+            buffer = Buffer(f"{name}.state", "state", task.state, first, last, node=name)
+            yield Block((buffer,), task.state, first, *_constant(task.state, length))
 
 
 def _constant(size: int, length: int) -> tuple[Extent, Extent]:

@@ -13,6 +13,7 @@ from typing import Literal
 Schedule = Literal["layer", "rows", "patches"]
 InputMode = Literal["buffer", "stream"]
 OutputMode = Literal["buffer", "stream"]
+Slides = Literal["", "up", "down"]
 BufferKind = Literal["input", "output", "tensor", "ring", "scratch", "state"]
 
 ALIGN = 8
@@ -27,6 +28,10 @@ class Buffer:
     state have no value, and belong to ``node``; scratch is in use only while a job of that node runs. The output
     of an in-place operator lies in the buffer that it ``shares_with``. Rows of a whole tensor that are not written
     yet, or not needed any more, may be lent to other buffers, so buffers that live at the same time may overlap.
+
+    A ring that ``slides`` always has its oldest row that is still needed at its start ("up") or at its end ("down"),
+    and the next ones behind it: once a job of a reader is done, what stays moves there. What is free of it is then in
+    one place, not in one that rotates.
     """
 
     name: str
@@ -41,6 +46,7 @@ class Buffer:
     row_bytes: int = 0
     rows: int = 0
     shares_with: str = ""
+    slides: Slides = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,11 +91,18 @@ class Search:
             choice.update(trial)
             return True
 
+        def fastest_that_fits(group: Sequence[str]) -> None:
+            """By halving: what is leaner is taken to need less."""
+            low, high = 1, start[group[0]]
+            while low < high:
+                middle = (low + high) // 2
+                low, high = (low, middle) if attempt(group, middle) else (middle + 1, high)
+
         def visit(group: Sequence[str]) -> None:
             if attempt(group, 0):
                 return
             if len(group) == 1:
-                any(attempt(group, index) for index in range(1, start[group[0]]))
+                fastest_that_fits(group)
                 return
             half = (len(group) + 1) // 2
             visit(group[:half])

@@ -12,10 +12,12 @@ from rnnc.scheduler.plan import InputMode, OutputMode
 
 @dataclass(frozen=True)
 class Options:
-    """Whether inputs and outputs are whole frames in the arena, or come and go row by row."""
+    """Whether inputs and outputs are whole frames in the arena, or come and go row by row; and whether rings may slide
+    (`plan.Buffer`)."""
 
     input_mode: InputMode = "buffer"
     output_mode: OutputMode = "buffer"
+    sliding: bool = False
 
 
 Peaks = dict[tuple[object, ...], tuple[int, int]]
@@ -77,7 +79,7 @@ class Costs:
         )
         if key not in self._peaks:
             execution = execute(network, [network.piece(tasks)], streamed)
-            self._peaks[key] = peaks(network, execution, held, read | made)
+            self._peaks[key] = peaks(network, execution, held, read | made, self.options.sliding)
         return self._peaks[key][self.full_rings] + aside
 
 

@@ -56,6 +56,9 @@ class _Simulator:
             for index, task in enumerate(self.network.tasks)
             if task.remembers
         }
+        self.done = [0] * len(self.network.tasks)
+        self.made = [0] * len(self.network.values)
+        self.oldest = {self._leader(value): 0 for value in range(len(self.place)) if self.place[value].slides}
         self.outputs = {
             value: np.zeros(self.network.values[value].type.shape, self.network.values[value].type.dtype)
             for value in self.network.outputs
@@ -77,9 +80,16 @@ class _Simulator:
 
     def _push(self, value: int, row: int) -> None:
         self._write(value, row, self.given[self.network.values[value].name][row])
+        self._slide(value)
 
     def _run_job(self, index: int, job: int) -> None:
         task = self.network.tasks[index]
+        self._compute(index, task, job)
+        self.done[index] += 1
+        for value in dict.fromkeys((*task.inputs, task.output)):
+            self._slide(value)
+
+    def _compute(self, index: int, task: Task, job: int) -> None:
         self._poison(self.private[task.node.name, "scratch"])
         if job == 0:
             self._poison(self.private[task.node.name, "state"])
@@ -124,8 +134,38 @@ class _Simulator:
 
     def _slot(self, value: int, row: int) -> npt.NDArray[np.uint8]:
         buffer = self.place[value]
-        start = buffer.offset + row % buffer.rows * buffer.row_bytes
+        slot = row % buffer.rows
+        if buffer.slides:
+            slot = row - self.oldest[self._leader(value)]
+            slot = slot if buffer.slides == "up" else buffer.rows - 1 - slot
+        start = buffer.offset + slot * buffer.row_bytes
         return self.banks[buffer.bank][start : start + buffer.row_bytes]
+
+    def _leader(self, value: int) -> int:
+        """The value in whose place another one lies, or itself."""
+        shared = self.place[value].shares_with
+        return next(i for i, v in enumerate(self.network.values) if v.name == shared) if shared else value
+
+    def _slide(self, value: int) -> None:
+        leader = self._leader(value)
+        if leader not in self.oldest:
+            return
+        before, after = self.oldest[leader], self._oldest_needed(leader)
+        rows = [self._slot(leader, row).copy() for row in range(after, self.made[leader])] if after > before else []
+        self.oldest[leader] = after
+        for row, stored in enumerate(rows, after):
+            self._slot(leader, row)[:] = stored
+
+    def _oldest_needed(self, leader: int) -> int:
+        needed = self.made[leader]
+        for value in range(len(self.place)):
+            if self._leader(value) == leader:
+                for index in self.network.readers[value]:
+                    task = self.network.tasks[index]
+                    if self.done[index] < task.jobs:
+                        rows = [w.first(self.done[index]) for w in task.windows if task.inputs[w.input] == value]
+                        needed = min(needed, max(0, min(rows)))
+        return needed
 
     def _read(self, value: int, row: int) -> Array:
         kind = self.network.values[value].type
@@ -135,6 +175,7 @@ class _Simulator:
         kind = self.network.values[value].type
         stored = np.ascontiguousarray(values).astype(kind.dtype).tobytes()
         self._slot(value, row)[:] = np.frombuffer(stored, np.uint8)
+        self.made[value] = row + 1
         return stored
 
     def _poison(self, buffer: Buffer | None) -> None:

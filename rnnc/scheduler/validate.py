@@ -46,6 +46,8 @@ def _check_buffer(plan: Plan, buffer: Buffer) -> None:
         _fail(buffer.name, f"the buffer ends beyond the {plan.bank_sizes[buffer.bank]} bytes of its bank")
     if buffer.value and buffer.size != buffer.rows * buffer.row_bytes:
         _fail(buffer.name, f"{buffer.rows} rows of {buffer.row_bytes} bytes do not make {buffer.size} bytes")
+    if buffer.slides and (not buffer.value or buffer.kind in ("tensor", "output")):
+        _fail(buffer.name, f"a buffer of kind '{buffer.kind}' cannot slide")
 
 
 def _check_stages(graph: Graph, plan: Plan) -> None:
@@ -84,6 +86,8 @@ class _Player:
         self.mark_of: dict[tuple[str, int], int] = {}
         self.done = {node.name: 0 for node in graph.nodes}
         self.made = {value.name: 0 for value in graph.values()}
+        self.oldest: dict[str, int] = {buffer.name: 0 for buffer in plan.buffers if buffer.slides}
+        """The row that lies first in each ring that slides, by the buffer's name."""
         self.step = 0
 
     def play(self) -> None:
@@ -109,6 +113,11 @@ class _Player:
             _fail(value.name, "the value has no buffer")
         if buffer.row_bytes != value.type.row_bytes or not 1 <= buffer.rows <= value.type.height:
             _fail(value.name, f"{buffer.rows} rows of {buffer.row_bytes} bytes do not fit {value.type.shape}")
+        if buffer.shares_with:
+            leader = self.place[buffer.shares_with]
+            alike = (buffer.slides, buffer.rows, buffer.offset) == (leader.slides, leader.rows, leader.offset)
+            if (buffer.slides or leader.slides) and not alike:
+                _fail(value.name, f"it does not lie as '{leader.name}' does, with which it shares its place")
 
     def _demand(self, sink: Node) -> None:
         waiting = [sink]
@@ -121,6 +130,7 @@ class _Player:
                 waiting.append(self.maker[lacking.name])
             else:
                 self._write_row(lacking)
+                self._slide(lacking)
 
     def _rows_read(self, node: Node) -> list[tuple[Value, int]]:
         """The rows that the next job of a node reads, without padding; the last one alone if it is not made yet,
@@ -150,8 +160,7 @@ class _Player:
             self._claim(node, kind, size, fresh=kind == "scratch" or job == 0)
         for value, row in reads:
             self._check_row(value, row, f"was overwritten before job {job} of '{node.name}' reads it")
-        self.done[node.name] += 1
-        if self.done[node.name] > jobs - output.type.height:
+        if job >= jobs - output.type.height:
             row = self._write_row(output)
             self._check_row(output, row, f"is overwritten by job {job} of '{node.name}', which made it")
             for value, other in reads:
@@ -159,6 +168,9 @@ class _Player:
                     self._check_row(value, other, f"is overwritten by job {job} of '{node.name}' as it reads it")
         for kind, size in needed.items():
             self._claim(node, kind, size, fresh=False)
+        self.done[node.name] += 1
+        for value in dict.fromkeys((*node.inputs, output)):
+            self._slide(value)
         self.step += 1
 
     def _in_place(self, node: Node, value: Value, row: int, written: int) -> bool:
@@ -167,8 +179,45 @@ class _Player:
 
     def _span(self, value: Value, row: int) -> tuple[int, int, int]:
         buffer = self.place[value.name]
-        start = buffer.offset + row % buffer.rows * buffer.row_bytes
+        slot = row % buffer.rows
+        if buffer.slides:
+            slot = row - self.oldest[buffer.shares_with or buffer.name]
+            if not 0 <= slot < buffer.rows:
+                _fail(value.name, f"row {row} does not lie in the {buffer.rows} rows of its ring (step {self.step})")
+            slot = slot if buffer.slides == "up" else buffer.rows - 1 - slot
+        start = buffer.offset + slot * buffer.row_bytes
         return buffer.bank, start, start + buffer.row_bytes
+
+    def _slide(self, value: Value) -> None:
+        """Move the rows of a ring that slides to where they belong now, and what owns their bytes with them."""
+        name = self.place[value.name].shares_with or value.name
+        leader = self.place[name]
+        if not leader.slides:
+            return
+        before = self.oldest[name]
+        self.oldest[name] = after = self._oldest_needed(name)
+        if after == before:
+            return
+        held = self.made[name] - after
+        owner, size = self.owner[leader.bank], leader.row_bytes
+        first = leader.offset + (0 if leader.slides == "up" else (leader.rows - held) * size)
+        away = (after - before) * size * (1 if leader.slides == "up" else -1)
+        if held > 0:
+            owner[first : first + held * size] = owner[first + away : first + away + held * size].copy()
+
+    def _oldest_needed(self, leader: str) -> int:
+        """The first row that a job to come reads of any value that lies there, if it is made yet."""
+        needed = self.made[leader]
+        for node in self.graph.nodes:
+            op = _op(node)
+            for window in op.windows(node.input_types):
+                name = node.inputs[window.input].name
+                done = self.done[node.name]
+                if leader in (name, self.place[name].shares_with) and done < op.jobs(
+                    node.input_types, node.output.type
+                ):
+                    needed = min(needed, max(0, done * window.stride - window.pad))
+        return needed
 
     def _write_row(self, value: Value) -> int:
         row = self.made[value.name]

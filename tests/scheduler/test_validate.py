@@ -185,3 +185,41 @@ def test_rows_of_an_output_may_be_overwritten_only_if_they_were_delivered() -> N
     validate(graph, plan)
     held = replace(plan, output_mode="buffer")
     rejected(graph, held, "row 0 was overwritten before the caller gets it", "t5")
+
+
+def sliding_plan(graph: Graph) -> Plan:
+    options = Options("stream", "buffer", sliding=True)
+    return assemble(draft(Network(graph), "rows", [(0, 1, 2, 3), (4,), (5,)], options), [None])
+
+
+def test_rings_that_slide() -> None:
+    graph = network()
+    plan = sliding_plan(graph)
+    sliding = {buffer.name: buffer for buffer in plan.buffers if buffer.slides}
+    assert sliding.keys() == {"t1"}
+    validate(graph, plan)
+    for name, buffer in sliding.items():
+        rejected(
+            graph, change(plan, name, rows=buffer.rows - 1, size=buffer.size - buffer.row_bytes), "of its ring", name
+        )
+    for name, buffer in sliding.items():
+        with pytest.raises(VerificationError, match=r"(was|is) overwritten"):
+            validate(graph, change(plan, name, slides="up" if buffer.slides == "down" else "down"))
+
+
+def test_what_cannot_slide() -> None:
+    graph, plan = network(), sliding_plan(network())
+    rejected(graph, change(plan, "t6", slides="up"), "a buffer of kind 'output' cannot slide", "t6")
+    rejected(graph, change(plan, "n1.scratch", slides="up"), "a buffer of kind 'scratch' cannot slide", "n1.scratch")
+
+
+def test_values_in_one_place_must_lie_alike() -> None:
+    b = Builder((12, 8, 2))
+    x = b.add(Mix(1, 1, 0), b.inputs[0])
+    graph = b.done(b.add(Mix(3, 1, 1), b.add(Negate(), x)))
+    options = Options("stream", "stream", sliding=True)
+    plan = assemble(draft(Network(graph), "rows", [(0, 1, 2)], options), [None])
+    validate(graph, plan)
+    shared = next(buffer for buffer in plan.buffers if buffer.shares_with)
+    assert shared.slides
+    rejected(graph, change(plan, shared.name, slides=""), "does not lie as", shared.name)

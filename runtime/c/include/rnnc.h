@@ -46,7 +46,7 @@ typedef struct {
 
 typedef void rnnc_kernel(const void *params, const rnnc_job *job);
 
-/* Where the rows of one tensor live: row y is at bank + offset + (y % ring) * row_bytes. */
+/* Where the rows of one tensor live: row y is at bank + offset + (y % ring) * row_bytes, unless it slides. */
 typedef struct {
     uint32_t offset;
     uint32_t row_bytes;
@@ -54,7 +54,23 @@ typedef struct {
     uint16_t ring;     /* rows held at a time; equal to height for a whole tensor */
     uint16_t producer; /* operator that writes it, RNNC_NONE for a graph input */
     uint16_t bank;
+    uint16_t slide; /* RNNC_NONE: it does not */
 } rnnc_tensor;
+
+/* A ring whose rows move when the oldest are not needed any more, so that what is free of it stays in one
+ * place. The oldest row that a job to come reads lies first, or last and the next ones before it. */
+typedef struct {
+    uint16_t tensor; /* the first to be written of those that share the place */
+    uint16_t first_reader;
+    uint16_t readers;
+    uint16_t downward;
+} rnnc_slide;
+
+/* An operator that reads a ring that slides, and by which window. */
+typedef struct {
+    uint16_t op;
+    uint16_t window;
+} rnnc_reader;
 
 /* The input rows that job j needs: j * stride - pad + i * dilation for i in 0 .. rows-1.
  * Those outside 0 .. height-1 are padding, given to the kernel as NULL. */
@@ -110,6 +126,8 @@ typedef struct {
     const char *name;
     const rnnc_tensor *tensors;
     const rnnc_window *windows;
+    const rnnc_slide *slides; /* NULL if there are none */
+    const rnnc_reader *readers;
     const rnnc_op *ops;
     const rnnc_stage *stages;
     const rnnc_sink *sinks;
@@ -157,7 +175,8 @@ int rnnc_engine_push(rnnc_engine *e, const int8_t *rows, size_t n);
  * have work left. work is rnnc_engine_step, but RNNC_NEED_INPUT until every row was given, needed or not. */
 int rnnc_engine_offer(rnnc_engine *e, const int8_t *row);
 int rnnc_engine_work(rnnc_engine *e, unsigned budget);
-void *rnnc_engine_tensor(const rnnc_engine *e, unsigned tensor);
+/* Where a row lies that is present, or will lie that comes next. */
+void *rnnc_engine_row(const rnnc_engine *e, unsigned tensor, unsigned row);
 
 /* Hooks, called only in code built with RNNC_HOOKS; the program that links the model defines them. */
 #ifdef RNNC_HOOKS

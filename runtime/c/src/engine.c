@@ -32,9 +32,73 @@ static uint16_t missing_input(const rnnc_engine *e, const rnnc_op *op, int32_t j
     return RNNC_NONE;
 }
 
-static uint8_t *row_address(const rnnc_engine *e, uint16_t tensor, uint32_t row) {
+/* The first row of a ring that slides: the first that a job to come reads, if it is made yet. */
+static int32_t oldest_row(const rnnc_engine *e, const rnnc_slide *slide) {
+    int32_t oldest = rows_present(e, slide->tensor);
+    for (uint16_t i = 0; i < slide->readers; ++i) {
+        const rnnc_reader *reader = &e->model->readers[slide->first_reader + i];
+        const rnnc_window *w = &e->model->windows[reader->window];
+        int32_t needed = e->done[reader->op] * w->stride - w->pad;
+        if (e->done[reader->op] < e->model->ops[reader->op].jobs && needed < oldest) {
+            oldest = needed;
+        }
+    }
+    return oldest > 0 ? oldest : 0;
+}
+
+static uint8_t *row_address(const rnnc_engine *e, uint16_t tensor, int32_t row) {
     const rnnc_tensor *t = &e->model->tensors[tensor];
-    return e->bank[t->bank] + t->offset + (row % t->ring) * t->row_bytes;
+    int32_t slot;
+    if (t->slide == RNNC_NONE) {
+        slot = row % t->ring;
+    } else {
+        const rnnc_slide *slide = &e->model->slides[t->slide];
+        slot = row - oldest_row(e, slide);
+        slot = slide->downward ? t->ring - 1 - slot : slot;
+    }
+    return e->bank[t->bank] + t->offset + (uint32_t)slot * t->row_bytes;
+}
+
+/* Moves what stays of a ring whose first row was `oldest` until now. */
+static void move_rows(const rnnc_engine *e, const rnnc_slide *slide, int32_t oldest) {
+    const rnnc_tensor *t = &e->model->tensors[slide->tensor];
+    int32_t now = oldest_row(e, slide);
+    int32_t rows = rows_present(e, slide->tensor) - now;
+    int32_t from = slide->downward ? t->ring - rows - (now - oldest) : now - oldest;
+    int32_t to = slide->downward ? t->ring - rows : 0;
+    if (from != to && rows > 0) {
+        uint8_t *place = e->bank[t->bank] + t->offset;
+        memmove(place + (uint32_t)to * t->row_bytes, place + (uint32_t)from * t->row_bytes,
+                (uint32_t)rows * t->row_bytes);
+    }
+}
+
+/* The ring that slides which window `i` of an operator reads, RNNC_NONE if it reads none, or if an earlier
+ * window reads it. */
+static uint16_t slide_read(const rnnc_engine *e, const rnnc_op *op, uint16_t i) {
+    const rnnc_window *windows = &e->model->windows[op->first_window];
+    uint16_t slide = e->model->tensors[windows[i].tensor].slide;
+    for (uint16_t earlier = 0; earlier < i; ++earlier) {
+        if (e->model->tensors[windows[earlier].tensor].slide == slide) {
+            return RNNC_NONE;
+        }
+    }
+    return slide;
+}
+
+/* Counts a job as done, which may end the need for rows that it read. */
+static void finish_job(rnnc_engine *e, uint16_t index) {
+    const rnnc_op *op = &e->model->ops[index];
+    for (uint16_t i = 0; i < op->windows; ++i) {
+        uint16_t slide = slide_read(e, op, i);
+        if (slide != RNNC_NONE) {
+            int32_t oldest = oldest_row(e, &e->model->slides[slide]);
+            ++e->done[index];
+            move_rows(e, &e->model->slides[slide], oldest);
+            --e->done[index];
+        }
+    }
+    ++e->done[index];
 }
 
 static void gather_rows(const rnnc_engine *e, const rnnc_op *op, int32_t job, const void **rows) {
@@ -43,7 +107,7 @@ static void gather_rows(const rnnc_engine *e, const rnnc_op *op, int32_t job, co
         int32_t row = job * w->stride - w->pad;
         for (uint16_t k = 0; k < w->rows; ++k, row += w->dilation) {
             int inside = row >= 0 && row < e->model->tensors[w->tensor].height;
-            *rows++ = inside ? row_address(e, w->tensor, (uint32_t)row) : NULL;
+            *rows++ = inside ? row_address(e, w->tensor, row) : NULL;
         }
     }
 }
@@ -64,20 +128,15 @@ static void deliver_row(const rnnc_engine *e, uint16_t tensor, unsigned row, con
     }
 }
 
-/* Shows the row that an operator's last job made: to the caller if outputs are streamed, and to a trace. */
-static void show_row(const rnnc_engine *e, uint16_t index) {
+/* Shows the row that an operator's job made: to the caller if outputs are streamed, and to a trace. */
+static void show_row(const rnnc_engine *e, uint16_t index, int32_t row, const void *data) {
     const rnnc_op *op = &e->model->ops[index];
-    const rnnc_tensor *t = &e->model->tensors[op->output];
-    int32_t row = (int32_t)e->done[index] - 1 - op->jobs + t->height;
-    if (row < 0) {
-        return;
-    }
-    const void *data = row_address(e, op->output, (uint32_t)row);
+    size_t bytes = e->model->tensors[op->output].row_bytes;
 #ifdef RNNC_HOOKS
-    rnnc_trace_row(index, (uint32_t)row, data, t->row_bytes);
+    rnnc_trace_row(index, (uint32_t)row, data, bytes);
 #endif
     if (e->model->stream_output) {
-        deliver_row(e, op->output, (uint32_t)row, data, t->row_bytes);
+        deliver_row(e, op->output, (uint32_t)row, data, bytes);
     }
 }
 
@@ -88,7 +147,7 @@ static void run_job(rnnc_engine *e, uint16_t index) {
     int32_t row = number - op->jobs + e->model->tensors[op->output].height;
     gather_rows(e, op, number, rows);
     rnnc_job job = {.rows = rows,
-                    .out = row_address(e, op->output, row > 0 ? (uint32_t)row : 0u),
+                    .out = row_address(e, op->output, row > 0 ? row : 0),
                     .scratch = e->bank[op->scratch_bank] + op->scratch,
                     .state = e->bank[op->state_bank] + op->state,
                     .job = number,
@@ -97,7 +156,10 @@ static void run_job(rnnc_engine *e, uint16_t index) {
     rnnc_marker_layer(index);
 #endif
     op->kernel(op->params, &job);
-    e->done[index] = (uint16_t)(number + 1);
+    if (row >= 0) {
+        show_row(e, index, row, job.out); /* now: the next job may reuse the place of a streamed row */
+    }
+    finish_job(e, index);
 }
 
 /* The next operator that the current stage must deliver a row of, moving on through ticks and stages;
@@ -184,9 +246,7 @@ static int find_job(rnnc_engine *e) {
 int rnnc_engine_step(rnnc_engine *e, unsigned budget) {
     int status = find_job(e);
     for (; status == RNNC_BUSY && budget != 0; --budget) {
-        uint16_t index = e->path[--e->depth];
-        run_job(e, index);
-        show_row(e, index); /* now: the next job may reuse the place of a streamed row */
+        run_job(e, e->path[--e->depth]);
         status = find_job(e);
     }
     return status;
@@ -225,7 +285,6 @@ int rnnc_engine_push(rnnc_engine *e, const int8_t *rows, size_t n) {
     return status;
 }
 
-void *rnnc_engine_tensor(const rnnc_engine *e, unsigned tensor) {
-    const rnnc_tensor *t = &e->model->tensors[tensor];
-    return e->bank[t->bank] + t->offset;
+void *rnnc_engine_row(const rnnc_engine *e, unsigned tensor, unsigned row) {
+    return row_address(e, (uint16_t)tensor, (int32_t)row);
 }

@@ -27,8 +27,8 @@ static void add_one(const void *params, const rnnc_job *job) {
 }
 
 static const rnnc_tensor tensors[] = {
-    {.offset = 0, .row_bytes = 5, .height = 4, .ring = 4, .producer = RNNC_NONE},
-    {.offset = 20, .row_bytes = 5, .height = 4, .ring = 4, .producer = 0},
+    {.offset = 0, .row_bytes = 5, .height = 4, .ring = 4, .producer = RNNC_NONE, .slide = RNNC_NONE},
+    {.offset = 20, .row_bytes = 5, .height = 4, .ring = 4, .producer = 0, .slide = RNNC_NONE},
 };
 static const rnnc_window windows[] = {{.tensor = 0, .rows = 1, .stride = 1, .dilation = 1}};
 static const rnnc_op ops[] = {{.kernel = add_one, .windows = 1, .output = 1, .jobs = 4}};
@@ -84,11 +84,11 @@ int tiny_init(tiny_t *m, void *arena, size_t size) {
 int tiny_run(tiny_t *m, const int8_t *input, int8_t *output) {
     int result;
     rnnc_engine_start(&m->engine);
-    memcpy(rnnc_engine_tensor(&m->engine, 0), input, ROWS * ROW_BYTES);
+    memcpy(rnnc_engine_row(&m->engine, 0, 0), input, ROWS * ROW_BYTES);
     m->engine.given[0] = ROWS;
     do {
         result = rnnc_engine_step(&m->engine, 1000);
     } while (result == RNNC_BUSY);
-    memcpy(output, rnnc_engine_tensor(&m->engine, 1), ROWS * ROW_BYTES);
+    memcpy(output, rnnc_engine_row(&m->engine, 1, 0), ROWS * ROW_BYTES);
     return result;
 }

@@ -29,11 +29,11 @@ static const rnnc_concat_params residual_op01_params = {
     .pixels = 3,
 };
 
-/* Where the rows of each tensor live: offset, bytes per row, height, rows held, producer, bank. */
+/* Where the rows of each tensor live: offset, bytes per row, height, rows held, producer, bank, slide. */
 static const rnnc_tensor tensors[3] = {
-    {48, 6, 4, 3, RNNC_NONE, 0}, /* 0: x [4, 3, 2] */
-    {72, 6, 4, 1, 0, 0}, /* 1: a [4, 3, 2] */
-    {0, 12, 4, 4, 1, 0}, /* 2: y [4, 3, 4] */
+    {48, 6, 4, 3, RNNC_NONE, 0, RNNC_NONE}, /* 0: x [4, 3, 2] */
+    {72, 6, 4, 1, 0, 0, RNNC_NONE}, /* 1: a [4, 3, 2] */
+    {0, 12, 4, 4, 1, 0, RNNC_NONE}, /* 2: y [4, 3, 4] */
 };
 
 /* The rows that operators read: tensor, rows, stride, dilation, padding above. */
@@ -110,6 +110,8 @@ const rnnc_model residual_model = {
     .name = "residual",
     .tensors = tensors,
     .windows = windows,
+    .slides = NULL,
+    .readers = NULL,
     .ops = ops,
     .stages = stages,
     .sinks = sinks,
@@ -134,7 +136,7 @@ int residual_init(residual_t *m, void *arena, size_t size) {
 }
 
 const int8_t *residual_output(const residual_t *m) {
-    return rnnc_engine_tensor(&m->engine, 2);
+    return rnnc_engine_row(&m->engine, 2, 0);
 }
 
 int residual_push_rows(residual_t *m, const int8_t *rows, size_t n) {

@@ -26,12 +26,12 @@ static const rnnc_slice_params two_outputs_op01_params = {
     .block = 2,
 };
 
-/* Where the rows of each tensor live: offset, bytes per row, height, rows held, producer, bank. */
+/* Where the rows of each tensor live: offset, bytes per row, height, rows held, producer, bank, slide. */
 static const rnnc_tensor tensors[4] = {
-    {16, 6, 2, 2, RNNC_NONE, 0}, /* 0: l [2, 2, 3] */
-    {32, 2, 2, 2, RNNC_NONE, 0}, /* 1: r [2, 2, 1] */
-    {0, 8, 2, 2, 0, 0}, /* 2: j [2, 2, 4] */
-    {16, 4, 2, 2, 1, 0}, /* 3: s [2, 2, 2] */
+    {16, 6, 2, 2, RNNC_NONE, 0, RNNC_NONE}, /* 0: l [2, 2, 3] */
+    {32, 2, 2, 2, RNNC_NONE, 0, RNNC_NONE}, /* 1: r [2, 2, 1] */
+    {0, 8, 2, 2, 0, 0, RNNC_NONE}, /* 2: j [2, 2, 4] */
+    {16, 4, 2, 2, 1, 0, RNNC_NONE}, /* 3: s [2, 2, 2] */
 };
 
 /* The rows that operators read: tensor, rows, stride, dilation, padding above. */
@@ -130,6 +130,8 @@ const rnnc_model two_outputs_model = {
     .name = "two_outputs",
     .tensors = tensors,
     .windows = windows,
+    .slides = NULL,
+    .readers = NULL,
     .ops = ops,
     .stages = stages,
     .sinks = sinks,
@@ -154,19 +156,19 @@ int two_outputs_init(two_outputs_t *m, void *arena, size_t size) {
 }
 
 int8_t *two_outputs_input_left(const two_outputs_t *m) {
-    return rnnc_engine_tensor(&m->engine, 0);
+    return rnnc_engine_row(&m->engine, 0, 0);
 }
 
 int8_t *two_outputs_input_right(const two_outputs_t *m) {
-    return rnnc_engine_tensor(&m->engine, 1);
+    return rnnc_engine_row(&m->engine, 1, 0);
 }
 
 const int8_t *two_outputs_output_joined(const two_outputs_t *m) {
-    return rnnc_engine_tensor(&m->engine, 2);
+    return rnnc_engine_row(&m->engine, 2, 0);
 }
 
 const int8_t *two_outputs_output_m_9_cut(const two_outputs_t *m) {
-    return rnnc_engine_tensor(&m->engine, 3);
+    return rnnc_engine_row(&m->engine, 3, 0);
 }
 
 void two_outputs_start(two_outputs_t *m) {

@@ -26,12 +26,12 @@ static const rnnc_slice_params two_outputs_streamed_op01_params = {
     .block = 2,
 };
 
-/* Where the rows of each tensor live: offset, bytes per row, height, rows held, producer, bank. */
+/* Where the rows of each tensor live: offset, bytes per row, height, rows held, producer, bank, slide. */
 static const rnnc_tensor tensors[4] = {
-    {0, 6, 2, 2, RNNC_NONE, 0}, /* 0: l [2, 2, 3] */
-    {24, 2, 2, 2, RNNC_NONE, 0}, /* 1: r [2, 2, 1] */
-    {16, 8, 2, 1, 0, 0}, /* 2: j [2, 2, 4] */
-    {0, 4, 2, 1, 1, 0}, /* 3: s [2, 2, 2] */
+    {0, 6, 2, 2, RNNC_NONE, 0, RNNC_NONE}, /* 0: l [2, 2, 3] */
+    {24, 2, 2, 2, RNNC_NONE, 0, RNNC_NONE}, /* 1: r [2, 2, 1] */
+    {16, 8, 2, 1, 0, 0, RNNC_NONE}, /* 2: j [2, 2, 4] */
+    {0, 4, 2, 1, 1, 0, RNNC_NONE}, /* 3: s [2, 2, 2] */
 };
 
 /* The rows that operators read: tensor, rows, stride, dilation, padding above. */
@@ -129,6 +129,8 @@ const rnnc_model two_outputs_streamed_model = {
     .name = "two_outputs_streamed",
     .tensors = tensors,
     .windows = windows,
+    .slides = NULL,
+    .readers = NULL,
     .ops = ops,
     .stages = stages,
     .sinks = sinks,
@@ -153,11 +155,11 @@ int two_outputs_streamed_init(two_outputs_streamed_t *m, void *arena, size_t siz
 }
 
 int8_t *two_outputs_streamed_input_left(const two_outputs_streamed_t *m) {
-    return rnnc_engine_tensor(&m->rows.engine, 0);
+    return rnnc_engine_row(&m->rows.engine, 0, 0);
 }
 
 int8_t *two_outputs_streamed_input_right(const two_outputs_streamed_t *m) {
-    return rnnc_engine_tensor(&m->rows.engine, 1);
+    return rnnc_engine_row(&m->rows.engine, 1, 0);
 }
 
 void two_outputs_streamed_on_row(two_outputs_streamed_t *m, rnnc_row_sink *sink, void *context) {
