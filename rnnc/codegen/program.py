@@ -145,6 +145,12 @@ class CProgram:
         return 2 * len(self.ops) + len(self.inputs)
 
     @property
+    def job_rows(self) -> int:
+        """Row pointers that one job needs, at most."""
+        ends = [self.windows[op.first_window : op.first_window + op.windows] for op in self.ops]
+        return max(sum(window.rows for window in windows) for windows in ends)
+
+    @property
     def output_bytes(self) -> int:
         """Of all outputs together."""
         return sum(port.bytes for port in self.outputs)

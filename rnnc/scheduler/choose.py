@@ -61,8 +61,10 @@ def choose(graph: Graph, wish: Wish) -> Scheduled:
     if wish.mode == "layer" or (wish.optimize == "speed" and wish.ram is None):
         return Scheduled(graph, wish.plan(graph))
     search = Search(graph, Options(wish.input_mode, wish.output_mode, wish.sliding))
+    if wish.optimize == "ram" or wish.ram is None:
+        return _smallest(search, wish)
     failure: BudgetError | None = None
-    for candidate in _in_turn(search, wish):
+    for candidate in _in_turn(search, wish.ram - wish.reserved):
         try:
             return Scheduled(candidate, wish.plan(candidate))
         except BudgetError as error:
@@ -70,6 +72,15 @@ def choose(graph: Graph, wish: Wish) -> Scheduled:
     if failure is None:
         raise ValueError("there is nothing to choose from")
     raise failure
+
+
+def _smallest(search: Search, wish: Wish) -> Scheduled:
+    """Of the leanest configuration and the one that is fast wherever that seemed to cost nothing: a placement tells
+    which is smaller."""
+    effort: Effort = "ram" if wish.optimize == "ram" else "once"
+    graphs = dict.fromkeys((search.leanest(effort).graph, search.frugal(effort).graph))
+    found = [Scheduled(graph, wish.plan(graph)) for graph in graphs]
+    return min(found, key=lambda scheduled: scheduled.plan.arena)
 
 
 def front(graph: Graph, wish: Wish, progress: Callable[[int, int], None]) -> Iterator[Scheduled]:
@@ -83,15 +94,12 @@ def front(graph: Graph, wish: Wish, progress: Callable[[int, int], None]) -> Ite
             yield Scheduled(candidate.graph, plan)
 
 
-def _in_turn(search: Search, wish: Wish) -> Iterator[Graph]:
-    """Graphs to try until one fits, best first."""
-    if wish.optimize == "ram" or wish.ram is None:
-        effort: Effort = "ram" if wish.optimize == "ram" else "once"
-        yield search.leanest(effort).graph
-    else:
-        yield search.graph
-        efforts: tuple[Effort, ...] = ("once", "ram")
-        for effort in efforts:
-            for part in SQUEEZES:
-                yield search.within(int((wish.ram - wish.reserved) * part), effort).graph
+def _in_turn(search: Search, budget: int) -> Iterator[Graph]:
+    """Graphs to try until one fits, the fastest first."""
+    yield search.graph
+    efforts: tuple[Effort, ...] = ("once", "ram")
+    for effort in efforts:
+        for part in SQUEEZES:
+            yield search.within(int(budget * part), effort).graph
     yield search.leanest("ram").graph
+    yield search.frugal("ram").graph

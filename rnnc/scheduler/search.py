@@ -70,8 +70,12 @@ class Search:
         """The configuration of least peak, fast wherever that costs nothing."""
         if effort == "speed":
             return self.candidate({})
-        lean = self.variants.frugal(recompute=effort == "ram")
-        return self.within(min(self.peak(lean), self.peak({})), effort)
+        lean = self.frugal(effort)
+        return self.within(min(lean.peak, self.peak({})), effort)
+
+    def frugal(self, effort: Effort) -> Candidate:
+        """The leanest option everywhere, whatever it costs."""
+        return self.candidate(self.variants.frugal(recompute=effort == "ram") if effort != "speed" else {})
 
     def within(self, budget: int, effort: Effort) -> Candidate:
         """The fastest configuration found whose peak is at most ``budget``; the leanest if none is."""

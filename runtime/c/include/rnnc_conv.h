@@ -31,19 +31,16 @@ rnnc_kernel rnnc_depthwise3x3_s8; /* the same for 3x3 taps; scratch: the channel
  * input columns of `pixels` output pixels. */
 rnnc_kernel rnnc_depthwise_strip_s8;
 
-/* The part of a convolution that makes `channels` output channels from `first`, a multiple of 4, on; `bytes`
- * are the weights of one. */
-static inline rnnc_conv2d rnnc_conv_slice(const rnnc_conv2d *whole, int32_t first, int32_t channels,
-                                          int32_t bytes) {
-    rnnc_conv2d part = *whole;
-    part.weights += first * bytes;
-    part.bias += first;
-    part.requant.multipliers += first;
-    if (part.requant.shifts != NULL) {
-        part.requant.shifts += first;
+/* Narrows a convolution to `channels` output channels from `first`, a multiple of 4, on; `bytes` are the
+ * weights of one. */
+static inline void rnnc_conv_slice(rnnc_conv2d *part, int32_t first, int32_t channels, int32_t bytes) {
+    part->weights += first * bytes;
+    part->bias += first;
+    part->requant.multipliers += first;
+    if (part->requant.shifts != NULL) {
+        part->requant.shifts += first;
     }
-    part.out_channels = channels;
-    return part;
+    part->out_channels = channels;
 }
 
 /* Output pixels of a row, `width` of them, and the input columns that they read, from `first` on; `padding`
@@ -62,13 +59,11 @@ static inline rnnc_stretch rnnc_stretch_at(const rnnc_conv2d *p, int32_t x, int3
     return (rnnc_stretch){width, first, right - first, first - left};
 }
 
-/* The convolution of a tile, given rows from its first column on; taps must stand side by side. */
-static inline rnnc_conv2d rnnc_conv_stretch(const rnnc_conv2d *whole, rnnc_stretch t) {
-    rnnc_conv2d part = *whole;
-    part.in_width = t.columns;
-    part.out_width = t.width;
-    part.pad_left = t.padding;
-    return part;
+/* Narrows a convolution to a stretch, given rows from its first column on; taps must stand side by side. */
+static inline void rnnc_conv_narrow(rnnc_conv2d *part, rnnc_stretch t) {
+    part->in_width = t.columns;
+    part->out_width = t.width;
+    part->pad_left = t.padding;
 }
 
 typedef enum { RNNC_ANY_TAPS, RNNC_TAPS_3X3, RNNC_TAPS_3X3_IN_STRIPS } rnnc_depthwise_kind;

@@ -7,6 +7,7 @@
  * need.
  */
 #include "rnnc.h"
+#include "rnnc_config.h"
 
 #include <string.h>
 
@@ -142,7 +143,7 @@ static void show_row(const rnnc_engine *e, uint16_t index, int32_t row, const vo
 
 static void run_job(rnnc_engine *e, uint16_t index) {
     const rnnc_op *op = &e->model->ops[index];
-    const void *rows[RNNC_MAX_ROWS];
+    const void *rows[RNNC_JOB_ROWS];
     int32_t number = e->done[index];
     int32_t row = number - op->jobs + e->model->tensors[op->output].height;
     gather_rows(e, op, number, rows);

@@ -7,18 +7,19 @@
 typedef struct {
     const rnnc_inverted *p;
     const rnnc_job *job;
-    int8_t *window;  /* wide columns of one chunk, for each row that the job makes */
-    int8_t *line;    /* depthwise output of one chunk */
-    int8_t *middle;  /* of all */
-    int8_t *halo;    /* by chunk and row: columns of the window that the next tile reads again */
-    void *scratch;   /* of the kernels that it calls */
-    int32_t columns; /* that a row of the window has room for */
-    int32_t overlap; /* columns in a row of the halo */
+    int8_t *window;    /* wide columns of one chunk, for each row that the job makes */
+    int8_t *line;      /* depthwise output of one chunk */
+    int8_t *middle;    /* of all */
+    int8_t *halo;      /* by chunk and row: columns of the window that the next tile reads again */
+    void *scratch;     /* of the kernels that it calls */
+    rnnc_conv2d *part; /* what is called next: one on the stack serves all three convolutions */
+    int32_t columns;   /* that a row of the window has room for */
+    int32_t overlap;   /* columns in a row of the halo */
     int32_t chunks, fresh_rows;
     int32_t top; /* input row of the first tap */
 } rnnc_inverted_job;
 
-static rnnc_inverted_job begin(const rnnc_inverted *p, const rnnc_job *job) {
+static rnnc_inverted_job begin(const rnnc_inverted *p, const rnnc_job *job, rnnc_conv2d *part) {
     const rnnc_conv2d *depthwise = &p->depthwise;
     int32_t reach = (p->tile - 1) * depthwise->stride_w + depthwise->kernel_w;
     int32_t overlap = depthwise->kernel_w - depthwise->stride_w;
@@ -26,6 +27,7 @@ static rnnc_inverted_job begin(const rnnc_inverted *p, const rnnc_job *job) {
         .p = p,
         .job = job,
         .window = job->scratch,
+        .part = part,
         .columns = reach < depthwise->in_width ? reach : depthwise->in_width,
         .overlap = overlap > 0 && p->tile < depthwise->out_width ? overlap : 0,
         .chunks = (p->expand.out_channels + p->chunk - 1) / p->chunk,
@@ -58,38 +60,33 @@ static int8_t *halo_row(const rnnc_inverted_job *b, int32_t chunk, int32_t tap) 
     return b->halo + (chunk * b->fresh_rows + tap - b->p->kept_rows) * b->overlap * b->p->chunk;
 }
 
-/* Wide columns from `first` on, of one chunk, from the rows of x that begin with `rows`. */
-static inline void expand_columns(const rnnc_inverted_job *b, const rnnc_conv2d *chunk, int32_t first,
-                                  int32_t columns, const void *const *rows, int8_t *out, int pointwise) {
-    const void *from[RNNC_INVERTED_ROWS];
-    rnnc_stretch t = rnnc_stretch_at(chunk, first, columns);
-    rnnc_conv2d part = rnnc_conv_stretch(chunk, t);
-    rnnc_job job = {.rows = from, .out = out, .scratch = b->scratch};
-    for (int32_t tap = 0; tap < chunk->kernel_h; ++tap) {
-        from[tap] = rows[tap] == NULL ? NULL : (const int8_t *)rows[tap] + t.first * chunk->in_channels;
-    }
-    if (pointwise) {
-        rnnc_pointwise_s8(&part, &job);
-    } else {
-        rnnc_conv2d_s8(&part, &job);
-    }
-}
-
 /* The columns of a tile, of one chunk, for the rows that the job makes; `known` of them are in the halo. */
 static inline void make_window(const rnnc_inverted_job *b, rnnc_stretch t, int32_t known, int32_t chunk,
                                int32_t channels, int pointwise) {
-    const rnnc_inverted *p = b->p;
-    int32_t bytes = (p->expand.kernel_h * p->expand.kernel_w * p->expand.in_channels + 3) / 4 * 4;
-    rnnc_conv2d expand = rnnc_conv_slice(&p->expand, chunk * p->chunk, channels, bytes);
-    const void *const *rows = b->job->rows;
-    for (int32_t tap = p->kept_rows; tap < p->depthwise.kernel_h; ++tap, rows += p->expand_stride_h) {
+    const rnnc_conv2d *whole = &b->p->expand;
+    int32_t bytes = (whole->kernel_h * whole->kernel_w * whole->in_channels + 3) / 4 * 4;
+    *b->part = *whole;
+    rnnc_conv_slice(b->part, chunk * b->p->chunk, channels, bytes);
+    rnnc_stretch fresh = rnnc_stretch_at(whole, t.first + known, t.columns - known);
+    rnnc_conv_narrow(b->part, fresh);
+    const void *const *given = b->job->rows;
+    for (int32_t tap = b->p->kept_rows; tap < b->p->depthwise.kernel_h;
+         ++tap, given += b->p->expand_stride_h) {
+        const void *rows[RNNC_INVERTED_ROWS];
+        int8_t *row = fresh_row(b, tap);
         if (!is_inside(b, tap)) {
             continue;
         }
-        int8_t *row = fresh_row(b, tap);
+        for (int32_t i = 0; i < whole->kernel_h; ++i) {
+            rows[i] = given[i] == NULL ? NULL : (const int8_t *)given[i] + fresh.first * whole->in_channels;
+        }
         memcpy(row, halo_row(b, chunk, tap), (size_t)(known * channels));
-        expand_columns(b, &expand, t.first + known, t.columns - known, rows, row + known * channels,
-                       pointwise);
+        rnnc_job job = {.rows = rows, .out = row + known * channels, .scratch = b->scratch};
+        if (pointwise) {
+            rnnc_pointwise_s8(b->part, &job);
+        } else {
+            rnnc_conv2d_s8(b->part, &job);
+        }
     }
 }
 
@@ -137,11 +134,13 @@ static inline void run_depthwise(const rnnc_inverted_job *b, rnnc_stretch t, int
         }
     }
     int32_t first = chunk * p->chunk;
-    rnnc_conv2d whole = rnnc_conv_stretch(&p->depthwise, t);
-    rnnc_conv2d part = rnnc_conv_slice(&whole, first, channels, whole.kernel_h * whole.kernel_w);
-    part.in_channels = part.groups = channels;
+    int32_t taps = p->depthwise.kernel_h * p->depthwise.kernel_w;
+    *b->part = p->depthwise;
+    rnnc_conv_slice(b->part, first, channels, taps);
+    rnnc_conv_narrow(b->part, t);
+    b->part->in_channels = b->part->groups = channels;
     int8_t *out = b->chunks == 1 ? b->middle : b->line;
-    rnnc_depthwise_of_kind(kind, &part, &(rnnc_job){.rows = rows, .out = out, .scratch = b->scratch});
+    rnnc_depthwise_of_kind(kind, b->part, &(rnnc_job){.rows = rows, .out = out, .scratch = b->scratch});
     if (b->chunks != 1) {
         spread(b->line, t.width, channels, b->middle + first, p->expand.out_channels);
     }
@@ -149,7 +148,8 @@ static inline void run_depthwise(const rnnc_inverted_job *b, rnnc_stretch t, int
 
 /* Calls that the linker can see, and no pointer to the kernel, keep the other kernels out of the program. */
 static inline void run(const rnnc_inverted *p, const rnnc_job *job, int pointwise, rnnc_depthwise_kind kind) {
-    rnnc_inverted_job b = begin(p, job);
+    rnnc_conv2d part;
+    rnnc_inverted_job b = begin(p, job, &part);
     int32_t end = p->depthwise.out_width;
     rnnc_stretch t = rnnc_stretch_at(&p->depthwise, 0, p->tile);
     for (int32_t x = 0, made = 0; x < end; x += p->tile) {
@@ -165,11 +165,11 @@ static inline void run(const rnnc_inverted *p, const rnnc_job *job, int pointwis
             keep_window(&b, t, x + p->tile < end ? next.first : t.first + t.columns, chunk, channels);
         }
         if (job->job >= p->warm_up) {
-            rnnc_conv2d project = p->project;
             const void *middle = b.middle;
-            project.out_width = t.width;
-            int8_t *out = (int8_t *)job->out + x * project.out_channels;
-            rnnc_pointwise_s8(&project, &(rnnc_job){.rows = &middle, .out = out, .scratch = b.scratch});
+            int8_t *out = (int8_t *)job->out + x * p->project.out_channels;
+            part = p->project;
+            part.out_width = t.width;
+            rnnc_pointwise_s8(&part, &(rnnc_job){.rows = &middle, .out = out, .scratch = b.scratch});
         }
         made = t.first + t.columns;
         t = next;

@@ -11,14 +11,15 @@ static void add_row(const int8_t *row, int32_t width, int32_t channels, int32_t 
 
 void rnnc_pooled_pointwise_s8(const void *params, const rnnc_job *job) {
     const rnnc_pooled *p = params;
-    int32_t row_bytes = (p->conv.out_width * p->chunk + RNNC_ALIGN - 1) / RNNC_ALIGN * RNNC_ALIGN;
+    int32_t row_bytes = rnnc_aligned(p->conv.out_width * p->chunk);
     int32_t *sums = job->scratch;
     int8_t *line = (int8_t *)(sums + p->chunk);
     int8_t *out = job->out;
     for (int32_t first = 0; first < p->conv.out_channels; first += p->chunk) {
         int32_t left = p->conv.out_channels - first;
         int32_t channels = left < p->chunk ? left : p->chunk;
-        rnnc_conv2d part = rnnc_conv_slice(&p->conv, first, channels, (p->conv.in_channels + 3) / 4 * 4);
+        rnnc_conv2d part = p->conv;
+        rnnc_conv_slice(&part, first, channels, (p->conv.in_channels + 3) / 4 * 4);
         for (int32_t c = 0; c < channels; ++c) {
             sums[c] = p->mean.initial;
         }

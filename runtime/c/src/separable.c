@@ -12,14 +12,14 @@ static inline void run(const rnnc_separable *p, const rnnc_job *job, rnnc_depthw
             const int8_t *row = job->rows[tap];
             rows[tap] = row == NULL ? NULL : row + t.first * p->depthwise.in_channels;
         }
-        rnnc_conv2d depthwise = rnnc_conv_stretch(&p->depthwise, t);
-        rnnc_depthwise_of_kind(kind, &depthwise,
-                               &(rnnc_job){.rows = rows, .out = middle, .scratch = scratch});
-        rnnc_conv2d project = p->project;
-        project.out_width = t.width;
+        rnnc_conv2d part = p->depthwise;
+        rnnc_conv_narrow(&part, t);
+        rnnc_depthwise_of_kind(kind, &part, &(rnnc_job){.rows = rows, .out = middle, .scratch = scratch});
+        part = p->project;
+        part.out_width = t.width;
         rows[0] = middle;
-        int8_t *out = (int8_t *)job->out + x * project.out_channels;
-        rnnc_pointwise_s8(&project, &(rnnc_job){.rows = rows, .out = out, .scratch = scratch});
+        int8_t *out = (int8_t *)job->out + x * part.out_channels;
+        rnnc_pointwise_s8(&part, &(rnnc_job){.rows = rows, .out = out, .scratch = scratch});
     }
 }
 
