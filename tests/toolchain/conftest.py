@@ -20,6 +20,7 @@ def bundle(tmp_path: Path) -> Path:
     shutil.copytree(FIXTURE, folder)
     shutil.copy(runtime_dir() / "include" / "rnnc.h", folder)
     shutil.copy(runtime_dir() / "src" / "engine.c", folder)
+    shutil.copy(runtime_dir() / "include" / "rnnc_config.h", folder)
     return folder
 
 

@@ -6,4 +6,8 @@
 #define RNNC_TFLITE 0
 #endif
 
+#ifndef RNNC_JOB_ROWS
+#define RNNC_JOB_ROWS 64 /* RNNC_MAX_ROWS, enough for any model */
+#endif
+
 #endif
