@@ -4,9 +4,8 @@
 
 #include "rnnc_linear.h"
 
-/* Weights of conv2d and pointwise: group by group, packed as rnnc_linear.h says; a channel's depth
- * is [kernel_h][kernel_w][in / groups] in one piece. Of the others: [channels / 4][kernel_h *
- * kernel_w][4], padded with zeros. */
+/* Weights of the first three: group by group, packed as rnnc_linear.h says. Of the others:
+ * [channels / 4][kernel_h * kernel_w][4], padded with zeros. */
 typedef struct {
     const int8_t *weights;
     const int32_t *bias; /* with the input zero point folded in */
@@ -20,13 +19,16 @@ typedef struct {
     int32_t pixels; /* that scratch has room for, side by side */
 } rnnc_conv2d;
 
-/* Scratch of the first two: `pixels` (1 to 3) columns of int16, and one of int8 where a tap's channels
- * are not whole words. For one pixel just a column of int8, and none for the pointwise one in whole
- * words. */
-rnnc_kernel rnnc_conv2d_s8;       /* any group, stride, padding, dilation */
-rnnc_kernel rnnc_pointwise_s8;    /* 1x1, one group, no padding, any stride */
-rnnc_kernel rnnc_depthwise_s8;    /* groups == in_channels == out_channels */
-rnnc_kernel rnnc_depthwise3x3_s8; /* the same for 3x3 taps; scratch: the channels of one pixel */
+/* Scratch of the first two: the windows of `pixels` pixels as int16, see Conv2D.scratch_bytes; the pointwise
+ * one needs none for one pixel of whole words. */
+rnnc_kernel rnnc_conv2d_s8;    /* any group, stride, padding, dilation */
+rnnc_kernel rnnc_pointwise_s8; /* 1x1, one group, no padding, any stride */
+/* One group, not dilated, channels in whole words; scratch: 12 bytes for each tap and one more, and a
+ * kernel row of bytes. */
+rnnc_kernel rnnc_conv_rows_s8;
+rnnc_kernel rnnc_pointwise_rows_s8; /* what the pointwise one calls for one pixel of whole words */
+rnnc_kernel rnnc_depthwise_s8;      /* groups == in_channels == out_channels */
+rnnc_kernel rnnc_depthwise3x3_s8;   /* the same for 3x3 taps; scratch: the channels of one pixel */
 /* The same for 3x3 taps side by side at stride 1, for wide rows; scratch: 48 bytes for every two
  * input columns of `pixels` output pixels. */
 rnnc_kernel rnnc_depthwise_strip_s8;
