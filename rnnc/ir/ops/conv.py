@@ -229,7 +229,7 @@ class Conv2D(LinearOp):
         if self.dilations[1] == 1 and self.strides[1] <= kernel_w:
             columns = (pixels - 1) * self.strides[1] + kernel_w
         values = column_length(kernel_h, depth)
-        return 2 * (columns * values + -(kernel_w * values) % 4)
+        return int(2 * (columns * values + -(kernel_w * values) % 4))
 
     def scratch_pixels(self, output: TensorType) -> int:
         """Output pixels that the kernel has in its scratch at once, in a row that is wide enough."""
