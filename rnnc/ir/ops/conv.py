@@ -38,7 +38,7 @@ STRIP_BYTES = 1024
 
 DEPTHWISE_STRIPS = {6: 24, 3: 24, 2: 8}
 """By `Conv2D.pixels`: output pixels of a 3x3 depthwise convolution's strip."""
-STRIP_PAYS = 16
+STRIP_PAYS = 160
 """Width from which on such strips are faster than pixel by pixel."""
 DEPTHWISE_PAIR = 48
 """Bytes of scratch for two columns of such a strip (runtime/c/src/dsp/conv_depthwise_strip.c)."""
@@ -186,7 +186,7 @@ class Conv2D(LinearOp):
         """The kernel that runs it."""
         if not self.depthwise:
             return "pointwise" if self.pointwise else "conv_rows" if self.from_rows else "conv2d"
-        if self.weight.shape[1:3] != (3, 3):
+        if self.weight.shape[1:3] != (3, 3) or self.dilations[1] != 1 or self.strides[1] > 2:
             return "depthwise"
         usual = self.dilations == (1, 1) and self.strides[1] == 1 and self.pixels in DEPTHWISE_STRIPS
         return "depthwise_strip" if usual and output.width >= STRIP_PAYS else "depthwise3x3"
@@ -221,7 +221,7 @@ class Conv2D(LinearOp):
         pixels = min(output.width, self.scratch_pixels(output))
         if self.depthwise:
             in_strip = (pixels + 3) // 2 * DEPTHWISE_PAIR
-            return {"depthwise": 0, "depthwise3x3": output.channels, "depthwise_strip": in_strip}[self.kind(output)]
+            return {"depthwise": 0, "depthwise3x3": output.channels + -output.channels % 4, "depthwise_strip": in_strip}[self.kind(output)]
         _, kernel_h, kernel_w, depth = self.weight.shape
         if self.from_rows:
             return 0 if self.pointwise else SEGMENT_BYTES * (kernel_h * kernel_w + 1) + kernel_w * depth

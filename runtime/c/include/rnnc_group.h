@@ -26,9 +26,9 @@ static inline const int32_t *rnnc_group_multipliers(const rnnc_group *g) {
     return plain ? q->multipliers + g->first : NULL;
 }
 
-/* Steps of a tile's first block that are left out. */
-static inline int32_t rnnc_steps_skipped(int32_t steps) {
-    return -steps & (RNNC_TILE_BLOCK - 1);
+/* Steps of a block that are left out, so that `steps` are done in whole blocks. */
+static inline int32_t rnnc_steps_skipped(int32_t steps, int32_t block) {
+    return steps == 0 ? block : -steps & (block - 1);
 }
 
 /* How many of `left` pixels to take next; four are two pairs, since one alone is slow. */

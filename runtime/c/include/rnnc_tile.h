@@ -12,9 +12,9 @@
 #if RNNC_USE_DSP
 
 /* All of a tile that its steps leave no registers for. The windows of its pixels are int16 in the order
- * of the weights (rnnc_linear.h), `step` bytes apart. A step is four of depth; they are taken in blocks
- * of RNNC_TILE_BLOCK, and what the first block leaves out is skipped in its code. Bias and multiplier
- * are those of the next two channels, which go to `out` and `stride` bytes behind it. Where
+ * of the weights (rnnc_linear.h), `step` bytes apart. A step is four of depth. The first one stands alone,
+ * the others are taken in blocks, and what the first block leaves out is skipped in its code. Bias and
+ * multiplier are those of the next two channels, which go to `out` and `stride` bytes behind it. Where
  * requantisation is more than SMMLAR and SSAT, `multiplier` is NULL and the tile ends with the sums. */
 typedef struct {
     const void *windows, *end; /* of the first pixel */
@@ -27,7 +27,7 @@ typedef struct {
     int32_t stride, zero_point;
 } rnnc_tile;
 
-#define RNNC_TILE_BLOCK 8
+#define RNNC_TILE_BLOCK 16
 #define RNNC_STEP_3X2_CODE (24 * 4)
 #define RNNC_STEP_2X2_CODE (18 * 4)
 #define RNNC_STEP_1X2_CODE (12 * 4)
@@ -38,24 +38,30 @@ typedef struct {
 } rnnc_six;
 
 /* Loads stand together, so that they pipeline. All instructions have four bytes, as blocks are entered
- * in the middle. */
-#define RNNC_HALF_STEP_3X2                   \
-    "ldr.w %[w0], [%[weights]], #4\n"        \
-    "ldr.w %[x1], [%[x], %[step]]\n"         \
-    "ldr.w %[x2], [%[x], %[step], lsl #1]\n" \
-    "ldr.w %[x0], [%[x]], #4\n"              \
-    "sxtb16 %[v], %[w0]\n"                   \
-    "sxtb16 %[w0], %[w0], ror #8\n"          \
-    "smlad %[a0], %[x0], %[v], %[a0]\n"      \
-    "smlad %[a1], %[x1], %[v], %[a1]\n"      \
-    "smlad %[a2], %[x2], %[v], %[a2]\n"      \
-    "smlad %[b0], %[x0], %[w0], %[b0]\n"     \
-    "smlad %[b1], %[x1], %[w0], %[b1]\n"     \
-    "smlad %[b2], %[x2], %[w0], %[b2]\n"
+ * in the middle. The sums of all pixels but the first begin with what is in a and b. */
+#define RNNC_HALF_STEP_3X2_FROM(a1, a2, b1, b2) \
+    "ldr.w %[w0], [%[weights]], #4\n"           \
+    "ldr.w %[x1], [%[x], %[step]]\n"            \
+    "ldr.w %[x2], [%[x], %[step], lsl #1]\n"    \
+    "ldr.w %[x0], [%[x]], #4\n"                 \
+    "sxtb16 %[v], %[w0]\n"                      \
+    "sxtb16 %[w0], %[w0], ror #8\n"             \
+    "smlad %[a1], %[x1], %[v], %[" a1           \
+    "]\n"                                       \
+    "smlad %[a2], %[x2], %[v], %[" a2           \
+    "]\n"                                       \
+    "smlad %[a0], %[x0], %[v], %[a0]\n"         \
+    "smlad %[b1], %[x1], %[w0], %[" b1          \
+    "]\n"                                       \
+    "smlad %[b2], %[x2], %[w0], %[" b2          \
+    "]\n"                                       \
+    "smlad %[b0], %[x0], %[w0], %[b0]\n"
 
+#define RNNC_HALF_STEP_3X2 RNNC_HALF_STEP_3X2_FROM("a1", "a2", "b1", "b2")
 #define RNNC_STEP_3X2 RNNC_HALF_STEP_3X2 RNNC_HALF_STEP_3X2
+#define RNNC_FIRST_STEP_3X2 RNNC_HALF_STEP_3X2_FROM("a0", "a0", "b0", "b0") RNNC_HALF_STEP_3X2
 
-#define RNNC_STEP_2X2                    \
+#define RNNC_STEP_2X2_FROM(a1, b1)       \
     "ldr.w %[w1], [%[weights], #4]\n"    \
     "ldr.w %[x1], [%[x], %[step]]\n"     \
     "ldr.w %[x0], [%[x]], #4\n"          \
@@ -64,16 +70,21 @@ typedef struct {
     "ldr.w %[x2], [%[x]], #4\n"          \
     "sxtb16 %[v], %[w0]\n"               \
     "sxtb16 %[w0], %[w0], ror #8\n"      \
+    "smlad %[a1], %[x1], %[v], %[" a1    \
+    "]\n"                                \
     "smlad %[a0], %[x0], %[v], %[a0]\n"  \
-    "smlad %[a1], %[x1], %[v], %[a1]\n"  \
+    "smlad %[b1], %[x1], %[w0], %[" b1   \
+    "]\n"                                \
     "smlad %[b0], %[x0], %[w0], %[b0]\n" \
-    "smlad %[b1], %[x1], %[w0], %[b1]\n" \
     "sxtb16 %[v], %[w1]\n"               \
     "sxtb16 %[w1], %[w1], ror #8\n"      \
     "smlad %[a0], %[x2], %[v], %[a0]\n"  \
     "smlad %[a1], %[y1], %[v], %[a1]\n"  \
     "smlad %[b0], %[x2], %[w1], %[b0]\n" \
     "smlad %[b1], %[y1], %[w1], %[b1]\n"
+
+#define RNNC_STEP_2X2 RNNC_STEP_2X2_FROM("a1", "b1")
+#define RNNC_FIRST_STEP_2X2 RNNC_STEP_2X2_FROM("a0", "b0")
 
 #define RNNC_STEP_1X2                    \
     "ldr.w %[w1], [%[weights], #4]\n"    \
@@ -89,11 +100,13 @@ typedef struct {
     "smlad %[a0], %[x1], %[x2], %[a0]\n" \
     "smlad %[b0], %[x1], %[w1], %[b0]\n"
 
-/* The entry, and the biases of a tile's two channels; more loads may stand together with the first. */
+/* The entry, as LDR PC wants it, and the biases of a tile's two channels; more loads may stand together with
+ * the first. */
 #define RNNC_TILE_START(loads)     \
     "adr.w %[v], 1f\n"             \
     "ldr %[w0], %[code_skipped]\n" \
     "add %[v], %[w0]\n"            \
+    "add %[v], #1\n"               \
     "str %[v], %[entry]\n"         \
     "0:\n"                         \
     "ldr %[x0], %[bias]\n" loads   \
@@ -101,26 +114,18 @@ typedef struct {
     "ldr %[a0], [%[x0]], #8\n"     \
     "str %[x0], %[bias]\n"
 
-#define RNNC_TILE_COPY(pixel) \
-    "mov %[a" pixel           \
-    "], %[a0]\n"              \
-    "mov %[b" pixel "], %[b0]\n"
-
-/* All blocks of steps, up to the end of the first pixel's window. */
-#define RNNC_TILE_BLOCKS(steps) \
-    "mov pc, %[v]\n"            \
-    ".balign 4\n"               \
-    "1:\n"                      \
-    ".rept 8\n" steps           \
-    ".endr\n"                   \
-    "ldr %[v], %[end]\n"        \
-    "cmp %[x], %[v]\n"          \
+/* Blocks of `count` steps, up to the end of the first pixel's window. */
+#define RNNC_TILE_BLOCKS(count, steps) \
+    "ldr.w pc, %[entry]\n"             \
+    ".balign 4\n"                      \
+    "1:\n"                             \
+    ".rept " count "\n" steps          \
+    ".endr\n"                          \
+    "ldr %[v], %[end]\n"               \
+    "cmp %[x], %[v]\n"                 \
     "bne 1b\n"
 
-#define RNNC_TILE_WINDOW     \
-    "ldr %[x], %[windows]\n" \
-    "ldr %[v], %[entry]\n"
-
+#define RNNC_TILE_WINDOW "ldr %[x], %[windows]\n"
 #define RNNC_TILE_WINDOWS RNNC_TILE_WINDOW "ldr %[step], %[in_step]\n"
 
 /* What requantisation needs: the multipliers in w0 and `m`, where the pixels go in x1. */
@@ -185,8 +190,8 @@ static inline __attribute__((always_inline)) rnnc_six rnnc_tile_3x2(rnnc_tile *t
     uint32_t x, step, x0, x1, x2, v, w0;
     rnnc_six acc;
     __asm__ volatile(
-        RNNC_TILE_START(RNNC_TILE_WINDOWS) RNNC_TILE_COPY("1") RNNC_TILE_COPY("2")
-            RNNC_TILE_BLOCKS(RNNC_STEP_3X2) RNNC_TILE_SUMS("step") RNNC_TILE_PIXELS_3("step") RNNC_TILE_NEXT
+        RNNC_TILE_START(RNNC_TILE_WINDOWS) RNNC_FIRST_STEP_3X2 RNNC_TILE_BLOCKS("16", RNNC_STEP_3X2)
+            RNNC_TILE_SUMS("step") RNNC_TILE_PIXELS_3("step") RNNC_TILE_NEXT
         : [weights] "+&r"(weights), [x] "=&r"(x), [step] "=&r"(step), [a0] "=&r"(acc.a0), [a1] "=&r"(acc.a1),
           [a2] "=&r"(acc.a2), [b0] "=&r"(acc.b0), [b1] "=&r"(acc.b1), [b2] "=&r"(acc.b2), [x0] "=&r"(x0),
           [x1] "=&r"(x1), [x2] "=&r"(x2), [v] "=&r"(v), [w0] "=&r"(w0), RNNC_TILE_MEMORY(*t));
@@ -200,7 +205,7 @@ static inline __attribute__((always_inline)) rnnc_six rnnc_tile_2x2(rnnc_tile *t
     uint32_t x, step, x0, x1, x2, y1, v, w0, w1;
     rnnc_six acc = {0, 0, 0, 0, 0, 0};
     __asm__ volatile(
-        RNNC_TILE_START(RNNC_TILE_WINDOWS) RNNC_TILE_COPY("1") RNNC_TILE_BLOCKS(RNNC_STEP_2X2)
+        RNNC_TILE_START(RNNC_TILE_WINDOWS) RNNC_FIRST_STEP_2X2 RNNC_TILE_BLOCKS("16", RNNC_STEP_2X2)
             RNNC_TILE_SUMS("w1") RNNC_TILE_PIXELS_2("w1") RNNC_TILE_NEXT
         : [weights] "+&r"(weights), [x] "=&r"(x), [step] "=&r"(step), [a0] "=&r"(acc.a0), [a1] "=&r"(acc.a1),
           [b0] "=&r"(acc.b0), [b1] "=&r"(acc.b1), [x0] "=&r"(x0), [x1] "=&r"(x1), [x2] "=&r"(x2),
@@ -215,8 +220,8 @@ static inline __attribute__((always_inline)) rnnc_six rnnc_tile_1x2(rnnc_tile *t
     uint32_t x, x0, x1, x2, v, w0, w1;
     rnnc_six acc = {0, 0, 0, 0, 0, 0};
     __asm__ volatile(
-        RNNC_TILE_START(RNNC_TILE_WINDOW) RNNC_TILE_BLOCKS(RNNC_STEP_1X2) RNNC_TILE_SUMS("w1")
-            RNNC_TILE_PIXEL("a0", "b0", "w1", "x1") RNNC_TILE_NEXT
+        RNNC_TILE_START(RNNC_TILE_WINDOW) RNNC_STEP_1X2 RNNC_TILE_BLOCKS("16", RNNC_STEP_1X2)
+            RNNC_TILE_SUMS("w1") RNNC_TILE_PIXEL("a0", "b0", "w1", "x1") RNNC_TILE_NEXT
         : [weights] "+&r"(weights), [x] "=&r"(x), [a0] "=&r"(acc.a0), [b0] "=&r"(acc.b0), [x0] "=&r"(x0),
           [x1] "=&r"(x1), [x2] "=&r"(x2), [v] "=&r"(v), [w0] "=&r"(w0), [w1] "=&r"(w1), RNNC_TILE_MEMORY(*t));
     t->weights = weights;

@@ -30,6 +30,7 @@ typedef struct {
     int32_t stride, zero_point;
 } rnnc_tile_rows;
 
+#define RNNC_TILE_ROWS_BLOCK 8
 #define RNNC_STEP_ROWS_3X2_CODE (28 * 4)
 #define RNNC_STEP_ROWS_2X2_CODE (20 * 4)
 
@@ -79,6 +80,11 @@ typedef struct {
     RNNC_ROWS_ODD("x0", "0", "w1")    \
     RNNC_ROWS_ODD("x1", "1", "w1")
 
+#define RNNC_TILE_COPY(pixel) \
+    "mov %[a" pixel           \
+    "], %[a0]\n"              \
+    "mov %[b" pixel "], %[b0]\n"
+
 /* All segments: `x2` is the step of the one under way. */
 #define RNNC_TILE_SEGMENTS(steps) \
     "ldr %[x], [%[e]]\n"          \
@@ -88,9 +94,8 @@ typedef struct {
     "adds %[e], #12\n"            \
     "str %[e], %[next]\n"         \
     "str %[x2], %[step]\n"        \
-    "str %[v], %[end]\n"          \
-    "ldr %[v], %[entry]\n"        \
-    RNNC_TILE_BLOCKS(steps)       \
+    "str %[v], %[end]\n"         \
+    RNNC_TILE_BLOCKS("8", steps)       \
     "ldr %[e], %[next]\n"         \
     "ldr %[x], [%[e]]\n"          \
     "cmp %[x], #0\n"              \

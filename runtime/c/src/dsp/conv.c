@@ -44,7 +44,7 @@ static inline __attribute__((always_inline)) void some_pixels(const columns_work
         .end = windows + 4 * g->steps,
         .step = 2 * w->columns.window,
         .weights = g->weights,
-        .code_skipped = rnnc_steps_skipped(g->steps) * code,
+        .code_skipped = rnnc_steps_skipped(g->steps - 1, RNNC_TILE_BLOCK) * code,
         .bias = g->p->bias + g->first,
         .multiplier = rnnc_group_multipliers(g),
         .out = out,

@@ -43,7 +43,7 @@ static inline __attribute__((always_inline)) void some_pixels(const rows_work *w
     rnnc_tile_rows t = {
         .segments = w->segments,
         .weights = g->weights,
-        .code_skipped = rnnc_steps_skipped(steps) * code,
+        .code_skipped = rnnc_steps_skipped(steps, RNNC_TILE_ROWS_BLOCK) * code,
         .bias = p->bias,
         .multiplier = rnnc_group_multipliers(g),
         .out = out,
