@@ -36,13 +36,6 @@ STRIP_PIXELS = 6
 that takes no more than STRIP_BYTES."""
 STRIP_BYTES = 1024
 
-DEPTHWISE_STRIPS = {6: 24, 3: 24, 2: 8}
-"""By `Conv2D.pixels`: output pixels of a 3x3 depthwise convolution's strip."""
-STRIP_PAYS = 160
-"""Width from which on such strips are faster than pixel by pixel."""
-DEPTHWISE_PAIR = 48
-"""Bytes of scratch for two columns of such a strip (runtime/c/src/dsp/conv_depthwise_strip.c)."""
-
 
 SEGMENT_BYTES = 12
 """Of one tap's addresses, where rows are read as they are (runtime/c/src/dsp/conv_rows.c)."""
@@ -162,8 +155,7 @@ class Conv2D(LinearOp):
     """int8 convolution. weight int8 [O, KH, KW, I / group]; bias int32 [O] with the input zero point folded in.
 
     ``pixels`` trades scratch for speed: output pixels whose windows stand side by side in scratch. With 1, rows are
-    read as they are where that is possible. A 3x3 depthwise kernel over wide rows has long or short strips of the row
-    for 3 and 2, and none for 1.
+    read as they are where that is possible. Depthwise kernels have no such choice.
     """
 
     weight: Int8Array
@@ -182,14 +174,13 @@ class Conv2D(LinearOp):
     def depthwise(self) -> bool:
         return bool(self.weight.shape[3] == 1 and len(self.bias) == self.group)
 
-    def kind(self, output: TensorType) -> str:
+    @property
+    def kind(self) -> str:
         """The kernel that runs it."""
         if not self.depthwise:
             return "pointwise" if self.pointwise else "conv_rows" if self.from_rows else "conv2d"
-        if self.weight.shape[1:3] != (3, 3) or self.dilations[1] != 1 or self.strides[1] > 2:
-            return "depthwise"
-        usual = self.dilations == (1, 1) and self.strides[1] == 1 and self.pixels in DEPTHWISE_STRIPS
-        return "depthwise_strip" if usual and output.width >= STRIP_PAYS else "depthwise3x3"
+        usual = self.weight.shape[1:3] == (3, 3) and self.dilations[1] == 1 and self.strides[1] <= 2
+        return "depthwise3x3" if usual else "depthwise"
 
     @property
     def from_rows(self) -> bool:
@@ -218,23 +209,21 @@ class Conv2D(LinearOp):
         return output.elements * int(np.prod(self.weight.shape[1:]))
 
     def scratch_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
-        pixels = min(output.width, self.scratch_pixels(output))
         if self.depthwise:
-            in_strip = (pixels + 3) // 2 * DEPTHWISE_PAIR
-            return {"depthwise": 0, "depthwise3x3": output.channels + -output.channels % 4, "depthwise_strip": in_strip}[self.kind(output)]
+            return output.channels + -output.channels % 4 if self.kind == "depthwise3x3" else 0
         _, kernel_h, kernel_w, depth = self.weight.shape
         if self.from_rows:
             return 0 if self.pointwise else SEGMENT_BYTES * (kernel_h * kernel_w + 1) + kernel_w * depth
+        pixels = min(output.width, self.strip_pixels)
         columns = pixels * kernel_w
         if self.dilations[1] == 1 and self.strides[1] <= kernel_w:
             columns = (pixels - 1) * self.strides[1] + kernel_w
         values = column_length(kernel_h, depth)
         return int(2 * (columns * values + -(kernel_w * values) % 4))
 
-    def scratch_pixels(self, output: TensorType) -> int:
-        """Output pixels that the kernel has in its scratch at once, in a row that is wide enough."""
-        if self.depthwise:
-            return DEPTHWISE_STRIPS[self.pixels] if self.kind(output) == "depthwise_strip" else self.pixels
+    @property
+    def strip_pixels(self) -> int:
+        """Output pixels that a dense kernel has in its scratch at once, in a row that is wide enough."""
         if self.pixels != STRIP_PIXELS:
             return self.pixels
         _, kernel_h, kernel_w, depth = self.weight.shape
@@ -283,9 +272,9 @@ class Conv2D(LinearOp):
             "pad_left": self.pads[1],
             "groups": self.group,
             "in_zero_point": self.zero_point,
-            "pixels": self.scratch_pixels(output),
+            "pixels": self.strip_pixels,
         }
-        return Kernel(f"rnnc_{self.kind(output)}_s8", "rnnc_conv2d", members, "conv")
+        return Kernel(f"rnnc_{self.kind}_s8", "rnnc_conv2d", members, "conv")
 
     def packed_weight(self) -> Int8Array:
         """Weights in the order in which the kernel reads them; rnnc_conv.h describes it."""
@@ -336,6 +325,12 @@ CASES: tuple[Case, ...] = (
     ((3, 15, 64), 6, (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 1),
     ((4, 3, 68), 68, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 68),
     ((4, 28, 5), 5, (3, 3), (2, 2), (0, 0, 1, 1), (1, 1), 5),
+    ((3, 6, 8), 8, (3, 3), (1, 1), (1, 2, 1, 1), (1, 1), 8),
+    ((3, 4, 7), 7, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 7),
+    ((3, 2, 4), 4, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 4),
+    ((3, 1, 5), 5, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 5),
+    ((5, 4, 6), 6, (3, 3), (2, 2), (0, 0, 1, 1), (1, 1), 6),
+    ((5, 5, 4), 4, (3, 3), (3, 3), (1, 1, 1, 1), (1, 1), 4),
     ((3, 9, 16), 7, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1),
     ((3, 2, 20), 6, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1),
     ((3, 8, 6), 4, (1, 3), (1, 1), (0, 1, 0, 1), (1, 1), 1),

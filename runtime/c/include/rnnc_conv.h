@@ -28,10 +28,18 @@ rnnc_kernel rnnc_pointwise_s8; /* 1x1, one group, no padding, any stride */
 rnnc_kernel rnnc_conv_rows_s8;
 rnnc_kernel rnnc_pointwise_rows_s8; /* what the pointwise one calls for one pixel of whole words */
 rnnc_kernel rnnc_depthwise_s8;      /* groups == in_channels == out_channels */
-rnnc_kernel rnnc_depthwise3x3_s8;   /* the same for 3x3 taps; scratch: the channels of one pixel */
-/* The same for 3x3 taps side by side at stride 1, for wide rows; scratch: 48 bytes for every two
- * input columns of `pixels` output pixels. */
-rnnc_kernel rnnc_depthwise_strip_s8;
+/* The same for 3x3 taps side by side at stride 1 or 2; scratch: the channels of one pixel in whole words. */
+rnnc_kernel rnnc_depthwise3x3_s8;
+
+/* Places of one column in the depth of a window made of columns. */
+static inline int32_t rnnc_column_length(const rnnc_conv2d *p) {
+    return (p->kernel_h * (p->in_channels / p->groups) + 1) & ~1;
+}
+
+/* Bytes of weights for one output channel, where windows are made of columns. */
+static inline int32_t rnnc_conv_bytes(const rnnc_conv2d *p) {
+    return (p->kernel_w * rnnc_column_length(p) + 3) & ~3;
+}
 
 /* The part of a convolution that makes `channels` output channels from `first`, a multiple of 4, on; `bytes`
  * are the weights of one. */
@@ -73,7 +81,7 @@ static inline rnnc_conv2d rnnc_conv_stretch(const rnnc_conv2d *whole, rnnc_stret
     return part;
 }
 
-typedef enum { RNNC_ANY_TAPS, RNNC_TAPS_3X3, RNNC_TAPS_3X3_IN_STRIPS } rnnc_depthwise_kind;
+typedef enum { RNNC_ANY_TAPS, RNNC_TAPS_3X3 } rnnc_depthwise_kind;
 
 /* With a literal kind, a call of just one kernel. */
 static inline __attribute__((always_inline)) void rnnc_depthwise_of_kind(rnnc_depthwise_kind kind,
@@ -81,8 +89,6 @@ static inline __attribute__((always_inline)) void rnnc_depthwise_of_kind(rnnc_de
                                                                          const rnnc_job *job) {
     if (kind == RNNC_TAPS_3X3) {
         rnnc_depthwise3x3_s8(p, job);
-    } else if (kind == RNNC_TAPS_3X3_IN_STRIPS) {
-        rnnc_depthwise_strip_s8(p, job);
     } else {
         rnnc_depthwise_s8(p, job);
     }

@@ -94,7 +94,7 @@ typedef struct {
 
 static inline rnnc_columns rnnc_columns_of(const rnnc_conv2d *p) {
     int32_t depth = p->in_channels / p->groups;
-    int32_t column = (p->kernel_h * depth + 1) & ~1;
+    int32_t column = rnnc_column_length(p);
     int apart = p->dilation_w != 1 || p->stride_w > p->kernel_w;
     return (rnnc_columns){depth, column, (apart ? p->kernel_w : p->stride_w) * column, apart};
 }

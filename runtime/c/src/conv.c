@@ -12,11 +12,10 @@ typedef struct {
 
 static depth_layout by_columns(const rnnc_conv2d *p) {
     int32_t depth = p->in_channels / p->groups;
-    int32_t column = (p->kernel_h * depth + 1) & ~1;
     return (depth_layout){
-        .steps = (p->kernel_w * column + 3) / 4,
+        .steps = rnnc_conv_bytes(p) / 4,
         .by_row = depth,
-        .by_column = column,
+        .by_column = rnnc_column_length(p),
         .in_words = depth % 4 == 0 || p->kernel_h == 1 ? depth : 0,
     };
 }
@@ -101,10 +100,6 @@ void rnnc_depthwise_s8(const void *params, const rnnc_job *job) {
 }
 
 void rnnc_depthwise3x3_s8(const void *params, const rnnc_job *job) {
-    depthwise(params, job);
-}
-
-void rnnc_depthwise_strip_s8(const void *params, const rnnc_job *job) {
     depthwise(params, job);
 }
 

@@ -79,8 +79,7 @@ static inline void expand_columns(const rnnc_inverted_job *b, const rnnc_conv2d 
 static inline void make_window(const rnnc_inverted_job *b, rnnc_stretch t, int32_t known, int32_t chunk,
                                int32_t channels, int pointwise) {
     const rnnc_inverted *p = b->p;
-    int32_t bytes = (p->expand.kernel_h * p->expand.kernel_w * p->expand.in_channels + 3) / 4 * 4;
-    rnnc_conv2d expand = rnnc_conv_slice(&p->expand, chunk * p->chunk, channels, bytes);
+    rnnc_conv2d expand = rnnc_conv_slice(&p->expand, chunk * p->chunk, channels, rnnc_conv_bytes(&p->expand));
     const void *const *rows = b->job->rows;
     for (int32_t tap = p->kept_rows; tap < p->depthwise.kernel_h; ++tap, rows += p->expand_stride_h) {
         if (!is_inside(b, tap)) {
@@ -184,18 +183,10 @@ void rnnc_inverted3x3_s8(const void *params, const rnnc_job *job) {
     run(params, job, 1, RNNC_TAPS_3X3);
 }
 
-void rnnc_inverted_strip_s8(const void *params, const rnnc_job *job) {
-    run(params, job, 1, RNNC_TAPS_3X3_IN_STRIPS);
-}
-
 void rnnc_stem_s8(const void *params, const rnnc_job *job) {
     run(params, job, 0, RNNC_ANY_TAPS);
 }
 
 void rnnc_stem3x3_s8(const void *params, const rnnc_job *job) {
     run(params, job, 0, RNNC_TAPS_3X3);
-}
-
-void rnnc_stem_strip_s8(const void *params, const rnnc_job *job) {
-    run(params, job, 0, RNNC_TAPS_3X3_IN_STRIPS);
 }

@@ -18,7 +18,7 @@ void rnnc_pooled_pointwise_s8(const void *params, const rnnc_job *job) {
     for (int32_t first = 0; first < p->conv.out_channels; first += p->chunk) {
         int32_t left = p->conv.out_channels - first;
         int32_t channels = left < p->chunk ? left : p->chunk;
-        rnnc_conv2d part = rnnc_conv_slice(&p->conv, first, channels, (p->conv.in_channels + 3) / 4 * 4);
+        rnnc_conv2d part = rnnc_conv_slice(&p->conv, first, channels, rnnc_conv_bytes(&p->conv));
         for (int32_t c = 0; c < channels; ++c) {
             sums[c] = p->mean.initial;
         }

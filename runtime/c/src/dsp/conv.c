@@ -101,7 +101,7 @@ static inline int32_t strip_length(const rnnc_conv2d *p, int32_t left) {
 void rnnc_conv2d_s8(const void *params, const rnnc_job *job) {
     const rnnc_conv2d *p = params;
     columns_work w = {.columns = rnnc_columns_of(p)};
-    int32_t steps = (p->kernel_w * w.columns.column + 3) / 4;
+    int32_t steps = rnnc_conv_bytes(p) / 4;
     for (int32_t group = 0; group < p->groups; ++group) {
         w.group = rnnc_group_of(p, group, steps);
         int32_t pixels;
