@@ -177,10 +177,12 @@ class Conv2D(LinearOp):
     @property
     def kind(self) -> str:
         """The kernel that runs it."""
-        if not self.depthwise:
-            return "pointwise" if self.pointwise else "conv_rows" if self.from_rows else "conv2d"
-        usual = self.weight.shape[1:3] == (3, 3) and self.dilations[1] == 1 and self.strides[1] <= 2
-        return "depthwise3x3" if usual else "depthwise"
+        if self.depthwise:
+            usual = self.weight.shape[1:3] == (3, 3) and self.dilations[1] == 1 and self.strides[1] <= 2
+            return "depthwise3x3" if usual else "depthwise"
+        if self.from_rows:
+            return "pointwise_rows" if self.pointwise else "conv_rows"
+        return "conv2d"
 
     @property
     def from_rows(self) -> bool:

@@ -4,7 +4,7 @@
 
 #include "rnnc_linear.h"
 
-/* Weights of the first three: group by group, packed as rnnc_linear.h says. Of the others:
+/* Weights of dense kernels: group by group, packed as rnnc_linear.h says. Of depthwise ones:
  * [channels / 4][kernel_h * kernel_w][4], padded with zeros. */
 typedef struct {
     const int8_t *weights;
@@ -19,15 +19,16 @@ typedef struct {
     int32_t pixels; /* that scratch has room for, side by side */
 } rnnc_conv2d;
 
-/* Scratch of the first two: the windows of `pixels` pixels as int16, see Conv2D.scratch_bytes; the pointwise
- * one needs none for one pixel of whole words. */
-rnnc_kernel rnnc_conv2d_s8;    /* any group, stride, padding, dilation */
-rnnc_kernel rnnc_pointwise_s8; /* 1x1, one group, no padding, any stride */
-/* One group, not dilated, channels in whole words; scratch: 12 bytes for each tap and one more, and a
- * kernel row of bytes. */
+/* Any group, stride, padding, dilation; scratch: the windows of `pixels` pixels, see Conv2D.scratch_bytes. */
+rnnc_kernel rnnc_conv2d_s8;
+/* One group, not dilated, channels in whole words, straight from the rows; scratch: 12 bytes for each tap
+ * and one more, and a kernel row of bytes. The pointwise one is for no padding and needs no scratch. */
 rnnc_kernel rnnc_conv_rows_s8;
-rnnc_kernel rnnc_pointwise_rows_s8; /* what the pointwise one calls for one pixel of whole words */
-rnnc_kernel rnnc_depthwise_s8;      /* groups == in_channels == out_channels */
+rnnc_kernel rnnc_pointwise_rows_s8;
+/* For other kernels to call, 1x1 of one group without padding: rnnc_pointwise_rows_s8 where `pixels` is 1 and
+ * channels are whole words, otherwise rnnc_conv2d_s8. */
+rnnc_kernel rnnc_pointwise_s8;
+rnnc_kernel rnnc_depthwise_s8; /* groups == in_channels == out_channels */
 /* The same for 3x3 taps side by side at stride 1 or 2; scratch: the channels of one pixel in whole words. */
 rnnc_kernel rnnc_depthwise3x3_s8;
 

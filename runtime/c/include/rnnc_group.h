@@ -28,7 +28,7 @@ static inline const int32_t *rnnc_group_multipliers(const rnnc_group *g) {
 
 /* Steps of a block that are left out, so that `steps` are done in whole blocks. */
 static inline int32_t rnnc_steps_skipped(int32_t steps, int32_t block) {
-    return steps == 0 ? block : -steps & (block - 1);
+    return steps == 0 ? block : block - 1 - (steps - 1) % block;
 }
 
 /* How many of `left` pixels to take next; four are two pairs, since one alone is slow. */

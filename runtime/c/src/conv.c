@@ -59,6 +59,10 @@ void rnnc_pointwise_s8(const void *params, const rnnc_job *job) {
     convolve(params, job, by_columns(params));
 }
 
+void rnnc_pointwise_rows_s8(const void *params, const rnnc_job *job) {
+    convolve(params, job, by_columns(params));
+}
+
 void rnnc_conv_rows_s8(const void *params, const rnnc_job *job) {
     const rnnc_conv2d *p = params;
     depth_layout layout = {
