@@ -73,7 +73,7 @@ def test_finds_writes_outside_a_row(place: Place) -> None:
 
 
 def test_finds_scratch_that_is_too_small() -> None:
-    """The portable kernel needs half of it, which is one column."""
+    """The portable kernel needs none."""
     assert "wrote outside its buffers" in complaint(TooLittleScratch, "rnnc_conv2d_s8", "qemu")
 
 

@@ -14,11 +14,11 @@ from rnnc.ir.fixedpoint import Arithmetic, Int8Array, Int32Array, Requant
 from rnnc.ir.graph import Value
 from rnnc.ir.importing import Builder, SourceNode
 from rnnc.ir.op import Const, FloatOp, IntOp, Kernel, LinearFloatOp, Sample, Table, Window, WindowRows
+from rnnc.ir.ops.conv_packing import column_length, pack_columns, pack_rows
 from rnnc.ir.ops.linear import (
     accumulator_bound,
     clamp_range,
     merge_clamp,
-    pack_pairs,
     quantise_linear,
     random_requant,
     requant_members,
@@ -31,15 +31,14 @@ Pads = tuple[int, int, int, int]
 """top, left, bottom, right"""
 
 
-COLUMN_PIXELS = 3
-"""Output pixels whose columns stand side by side in a convolution's scratch, at most (runtime/c/src/dsp/conv.c)."""
+STRIP_PIXELS = 6
+"""Output pixels whose windows stand side by side in a convolution's scratch (runtime/c/src/dsp/conv.c), or more where
+that takes no more than STRIP_BYTES."""
+STRIP_BYTES = 1024
 
-DEPTHWISE_STRIPS = {3: 24, 2: 8}
-"""By `Conv2D.pixels`: output pixels of a 3x3 depthwise convolution's strip."""
-STRIP_PAYS = 16
-"""Width from which on such strips are faster than pixel by pixel."""
-DEPTHWISE_PAIR = 48
-"""Bytes of scratch for two columns of such a strip (runtime/c/src/dsp/conv_depthwise_strip.c)."""
+
+SEGMENT_BYTES = 12
+"""Of one tap's addresses, where rows are read as they are (runtime/c/src/dsp/conv_rows.c)."""
 
 
 def output_extent(extent: int, kernel: int, stride: int, dilation: int, before: int, after: int) -> int:
@@ -155,8 +154,8 @@ class Conv(LinearFloatOp):
 class Conv2D(LinearOp):
     """int8 convolution. weight int8 [O, KH, KW, I / group]; bias int32 [O] with the input zero point folded in.
 
-    ``pixels``, 3 to 1, trades scratch for speed: output pixels whose columns stand side by side. A 3x3 depthwise
-    kernel over wide rows has long or short strips of the row for 3 and 2, and none for 1.
+    ``pixels`` trades scratch for speed: output pixels whose windows stand side by side in scratch. With 1, rows are
+    read as they are where that is possible. Depthwise kernels have no such choice.
     """
 
     weight: Int8Array
@@ -167,7 +166,7 @@ class Conv2D(LinearOp):
     pads: Pads = (0, 0, 0, 0)
     dilations: Pair = (1, 1)
     group: int = 1
-    pixels: int = COLUMN_PIXELS
+    pixels: int = STRIP_PIXELS
 
     name: ClassVar[str] = "conv2d"
 
@@ -175,14 +174,21 @@ class Conv2D(LinearOp):
     def depthwise(self) -> bool:
         return bool(self.weight.shape[3] == 1 and len(self.bias) == self.group)
 
-    def kind(self, output: TensorType) -> str:
+    @property
+    def kind(self) -> str:
         """The kernel that runs it."""
-        if not self.depthwise:
-            return "pointwise" if self.pointwise else "conv2d"
-        if self.weight.shape[1:3] != (3, 3):
-            return "depthwise"
-        usual = self.dilations == (1, 1) and self.strides[1] == 1 and self.pixels in DEPTHWISE_STRIPS
-        return "depthwise_strip" if usual and output.width >= STRIP_PAYS else "depthwise3x3"
+        if self.depthwise:
+            usual = self.weight.shape[1:3] == (3, 3) and self.dilations[1] == 1 and self.strides[1] <= 2
+            return "depthwise3x3" if usual else "depthwise"
+        if self.from_rows:
+            return "pointwise_rows" if self.pointwise else "conv_rows"
+        return "conv2d"
+
+    @property
+    def from_rows(self) -> bool:
+        """Whether a dense kernel reads its rows as they are."""
+        side_by_side = self.group == 1 and self.dilations[1] == 1 and self.weight.shape[3] % 4 == 0
+        return self.pixels == 1 and side_by_side
 
     @property
     def pointwise(self) -> bool:
@@ -205,26 +211,32 @@ class Conv2D(LinearOp):
         return output.elements * int(np.prod(self.weight.shape[1:]))
 
     def scratch_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
-        pixels = min(output.width, self.scratch_pixels(output))
         if self.depthwise:
-            in_strip = (pixels + 3) // 2 * DEPTHWISE_PAIR
-            return {"depthwise": 0, "depthwise3x3": output.channels, "depthwise_strip": in_strip}[self.kind(output)]
-        depth = int(np.prod(self.weight.shape[1:]))
-        column = depth + -depth % 4
-        ragged = bool(self.weight.shape[3] % 4)
-        if pixels == 1:
-            return column if ragged or not self.pointwise else 0
-        # Columns of int16, and one of bytes for taps that are not whole words.
-        return 2 * pixels * column + ragged * column
+            return output.channels + -output.channels % 4 if self.kind == "depthwise3x3" else 0
+        _, kernel_h, kernel_w, depth = self.weight.shape
+        if self.from_rows:
+            return 0 if self.pointwise else SEGMENT_BYTES * (kernel_h * kernel_w + 1) + kernel_w * depth
+        pixels = min(output.width, self.strip_pixels)
+        columns = pixels * kernel_w
+        if self.dilations[1] == 1 and self.strides[1] <= kernel_w:
+            columns = (pixels - 1) * self.strides[1] + kernel_w
+        values = column_length(kernel_h, depth)
+        return int(2 * (columns * values + -(kernel_w * values) % 4))
 
-    def scratch_pixels(self, output: TensorType) -> int:
-        """Output pixels that the kernel has in its scratch at once, in a row that is wide enough."""
-        return DEPTHWISE_STRIPS[self.pixels] if self.kind(output) == "depthwise_strip" else self.pixels
+    @property
+    def strip_pixels(self) -> int:
+        """Output pixels that a dense kernel has in its scratch at once, in a row that is wide enough."""
+        if self.pixels != STRIP_PIXELS:
+            return self.pixels
+        _, kernel_h, kernel_w, depth = self.weight.shape
+        shared = self.dilations[1] == 1 and self.strides[1] < kernel_w
+        added = 2 * column_length(kernel_h, depth) * (self.strides[1] if shared else kernel_w)
+        return int(max(STRIP_PIXELS if shared else 3, STRIP_BYTES // added // 3 * 3))
 
     def leaner(self, inputs: Sequence[TensorType], output: TensorType) -> tuple[Conv2D, ...]:
         variants: list[Conv2D] = []
         least = self.scratch_bytes(inputs, output)
-        for pixels in range(self.pixels - 1, 0, -1):
+        for pixels in [pixels for pixels in (3, 2, 1) if pixels < self.pixels]:
             variant = replace(self, pixels=pixels)
             if variant.scratch_bytes(inputs, output) < least:
                 variants.append(variant)
@@ -262,15 +274,15 @@ class Conv2D(LinearOp):
             "pad_left": self.pads[1],
             "groups": self.group,
             "in_zero_point": self.zero_point,
-            "pixels": self.scratch_pixels(output),
+            "pixels": self.strip_pixels,
         }
-        return Kernel(f"rnnc_{self.kind(output)}_s8", "rnnc_conv2d", members, "conv")
+        return Kernel(f"rnnc_{self.kind}_s8", "rnnc_conv2d", members, "conv")
 
     def packed_weight(self) -> Int8Array:
         """Weights in the order in which the kernel reads them; rnnc_conv.h describes it."""
         out = self.weight.shape[0]
         if not self.depthwise:
-            return pack_pairs(self.weight.reshape(out, -1), self.group)
+            return pack_rows(self.weight) if self.from_rows else pack_columns(self.weight, self.group)
         taps = self.weight.reshape(out, -1).T
         padded = np.pad(taps, ((0, 0), (0, -out % 4)))
         return np.ascontiguousarray(padded.reshape(len(taps), -1, 4).swapaxes(0, 1))
@@ -315,6 +327,16 @@ CASES: tuple[Case, ...] = (
     ((3, 15, 64), 6, (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 1),
     ((4, 3, 68), 68, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 68),
     ((4, 28, 5), 5, (3, 3), (2, 2), (0, 0, 1, 1), (1, 1), 5),
+    ((3, 6, 8), 8, (3, 3), (1, 1), (1, 2, 1, 1), (1, 1), 8),
+    ((3, 4, 7), 7, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 7),
+    ((3, 2, 4), 4, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 4),
+    ((3, 1, 5), 5, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 5),
+    ((5, 4, 6), 6, (3, 3), (2, 2), (0, 0, 1, 1), (1, 1), 6),
+    ((5, 5, 4), 4, (3, 3), (3, 3), (1, 1, 1, 1), (1, 1), 4),
+    ((3, 9, 16), 7, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1),
+    ((3, 2, 20), 6, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1),
+    ((3, 8, 6), 4, (1, 3), (1, 1), (0, 1, 0, 1), (1, 1), 1),
+    ((5, 10, 3), 8, (3, 3), (2, 2), (0, 0, 1, 1), (1, 1), 1),
 )
 
 

@@ -84,7 +84,7 @@ class Separable(IntOp):
     def kernel(self, inputs: Sequence[TensorType], output: TensorType) -> Kernel:
         middle = self.depthwise.infer(inputs)
         parts = {"depthwise": self.depthwise.kernel(inputs, middle), "project": self.project.kernel([middle], output)}
-        kind = self.depthwise.kind(replace(middle, shape=(1, self.tile, middle.channels)))
+        kind = self.depthwise.kind
         members = _nested(parts) | {"tile": self.tile}
         return Kernel(
             kind.replace("depthwise", "rnnc_separable") + "_s8", "rnnc_separable", members, "separable", ("conv",)
@@ -255,7 +255,7 @@ class InvertedBottleneck(IntOp):
             "warm_up": self.warm_up,
         }
         name = "rnnc_inverted" if self.expand.pointwise else "rnnc_stem"
-        kind = self.depthwise.kind(replace(narrow, shape=(1, self.tile, self.chunk)))
+        kind = self.depthwise.kind
         return Kernel(kind.replace("depthwise", name) + "_s8", "rnnc_inverted", members, "inverted", ("conv",))
 
     @classmethod
@@ -286,8 +286,11 @@ def _expands(conv: Conv2D) -> bool:
 
 
 def _with_pixels(block: Block, pixels: int) -> Block:
-    expand, depthwise, project = block
-    return replace(expand, pixels=pixels), replace(depthwise, pixels=pixels), replace(project, pixels=pixels)
+    """A stem's expansion runs on the kernel that has its windows in scratch, never straight from the rows."""
+    expand, depthwise, project = (replace(conv, pixels=pixels) for conv in block)
+    if expand.from_rows and not expand.pointwise:
+        expand = replace(expand, pixels=pixels + 1)
+    return expand, depthwise, project
 
 
 def _nested(parts: dict[str, Kernel]) -> dict[str, Field]:

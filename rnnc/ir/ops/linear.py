@@ -132,18 +132,16 @@ def requant_members(requant: Requant) -> Mapping[str, Field]:
     }
 
 
-def pack_pairs(weight: npt.NDArray[np.int8], group: int = 1) -> Int8Array:
-    """Weights [O, depth] as the kernels read them (rnnc_conv.h): zero-padded to whole words of four, and within
-    each group the words of two output channels alternating."""
+def pack_pairs(weight: npt.NDArray[np.int8]) -> Int8Array:
+    """Weights [O, depth] of a dense kernel (rnnc_linear.h): zero-padded to whole words of four, the words of two
+    output channels alternating."""
     out, depth = weight.shape
     words = -(-depth // 4)
     padded = np.zeros((out, words * 4), np.int8)
     padded[:, :depth] = weight
-    parts = []
-    for rows in np.split(padded.reshape(out, words, 4), group):
-        even = len(rows) // 2 * 2
-        parts += [rows[:even].reshape(-1, 2, words, 4).swapaxes(1, 2).ravel(), rows[even:].ravel()]
-    return np.concatenate(parts)
+    rows = padded.reshape(out, words, 4)
+    even = out // 2 * 2
+    return np.concatenate([rows[:even].reshape(-1, 2, words, 4).swapaxes(1, 2).ravel(), rows[even:].ravel()])
 
 
 def random_requant(rng: np.random.Generator, arithmetic: Arithmetic, channels: int, bound: int) -> Requant:

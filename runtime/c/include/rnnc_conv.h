@@ -4,9 +4,8 @@
 
 #include "rnnc_linear.h"
 
-/* Weights of conv2d and pointwise: group by group, packed as rnnc_linear.h says; a channel's depth
- * is [kernel_h][kernel_w][in / groups] in one piece. Of the others: [channels / 4][kernel_h *
- * kernel_w][4], padded with zeros. */
+/* Weights of dense kernels: group by group, packed as rnnc_linear.h says. Of depthwise ones:
+ * [channels / 4][kernel_h * kernel_w][4], padded with zeros. */
 typedef struct {
     const int8_t *weights;
     const int32_t *bias; /* with the input zero point folded in */
@@ -20,16 +19,28 @@ typedef struct {
     int32_t pixels; /* that scratch has room for, side by side */
 } rnnc_conv2d;
 
-/* Scratch of the first two: `pixels` (1 to 3) columns of int16, and one of int8 where a tap's channels
- * are not whole words. For one pixel just a column of int8, and none for the pointwise one in whole
- * words. */
-rnnc_kernel rnnc_conv2d_s8;       /* any group, stride, padding, dilation */
-rnnc_kernel rnnc_pointwise_s8;    /* 1x1, one group, no padding, any stride */
-rnnc_kernel rnnc_depthwise_s8;    /* groups == in_channels == out_channels */
-rnnc_kernel rnnc_depthwise3x3_s8; /* the same for 3x3 taps; scratch: the channels of one pixel */
-/* The same for 3x3 taps side by side at stride 1, for wide rows; scratch: 48 bytes for every two
- * input columns of `pixels` output pixels. */
-rnnc_kernel rnnc_depthwise_strip_s8;
+/* Any group, stride, padding, dilation; scratch: the windows of `pixels` pixels, see Conv2D.scratch_bytes. */
+rnnc_kernel rnnc_conv2d_s8;
+/* One group, not dilated, channels in whole words, straight from the rows; scratch: 12 bytes for each tap
+ * and one more, and a kernel row of bytes. The pointwise one is for no padding and needs no scratch. */
+rnnc_kernel rnnc_conv_rows_s8;
+rnnc_kernel rnnc_pointwise_rows_s8;
+/* For other kernels to call, 1x1 of one group without padding: rnnc_pointwise_rows_s8 where `pixels` is 1 and
+ * channels are whole words, otherwise rnnc_conv2d_s8. */
+rnnc_kernel rnnc_pointwise_s8;
+rnnc_kernel rnnc_depthwise_s8; /* groups == in_channels == out_channels */
+/* The same for 3x3 taps side by side at stride 1 or 2; scratch: the channels of one pixel in whole words. */
+rnnc_kernel rnnc_depthwise3x3_s8;
+
+/* Places of one column in the depth of a window made of columns. */
+static inline int32_t rnnc_column_length(const rnnc_conv2d *p) {
+    return (p->kernel_h * (p->in_channels / p->groups) + 1) & ~1;
+}
+
+/* Bytes of weights for one output channel, where windows are made of columns. */
+static inline int32_t rnnc_conv_bytes(const rnnc_conv2d *p) {
+    return (p->kernel_w * rnnc_column_length(p) + 3) & ~3;
+}
 
 /* Narrows a convolution to `channels` output channels from `first`, a multiple of 4, on; `bytes` are the
  * weights of one. */
@@ -66,7 +77,7 @@ static inline void rnnc_conv_narrow(rnnc_conv2d *part, rnnc_stretch t) {
     part->pad_left = t.padding;
 }
 
-typedef enum { RNNC_ANY_TAPS, RNNC_TAPS_3X3, RNNC_TAPS_3X3_IN_STRIPS } rnnc_depthwise_kind;
+typedef enum { RNNC_ANY_TAPS, RNNC_TAPS_3X3 } rnnc_depthwise_kind;
 
 /* With a literal kind, a call of just one kernel. */
 static inline __attribute__((always_inline)) void rnnc_depthwise_of_kind(rnnc_depthwise_kind kind,
@@ -74,8 +85,6 @@ static inline __attribute__((always_inline)) void rnnc_depthwise_of_kind(rnnc_de
                                                                          const rnnc_job *job) {
     if (kind == RNNC_TAPS_3X3) {
         rnnc_depthwise3x3_s8(p, job);
-    } else if (kind == RNNC_TAPS_3X3_IN_STRIPS) {
-        rnnc_depthwise_strip_s8(p, job);
     } else {
         rnnc_depthwise_s8(p, job);
     }

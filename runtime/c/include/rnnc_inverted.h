@@ -25,13 +25,11 @@ typedef struct {
     int32_t warm_up; /* jobs before the one that makes the first output row */
 } rnnc_inverted;
 
-/* By the kernels that they call. Scratch and state: see InvertedBottleneck. The first three are for an
+/* By the kernels that they call. Scratch and state: see InvertedBottleneck. The first two are for an
  * expansion that is 1x1 at stride 1, the others for any. */
 rnnc_kernel rnnc_inverted_s8;
 rnnc_kernel rnnc_inverted3x3_s8;
-rnnc_kernel rnnc_inverted_strip_s8;
 rnnc_kernel rnnc_stem_s8;
 rnnc_kernel rnnc_stem3x3_s8;
-rnnc_kernel rnnc_stem_strip_s8;
 
 #endif

@@ -17,6 +17,5 @@ typedef struct {
  * the two kernels need. */
 rnnc_kernel rnnc_separable_s8;
 rnnc_kernel rnnc_separable3x3_s8;
-rnnc_kernel rnnc_separable_strip_s8;
 
 #endif

@@ -1,7 +1,7 @@
-/* Columns of a convolution: the windows of output pixels, as bytes or widened to int16 (Armv7E-M).
+/* Input columns of a convolution, widened to int16 (Armv7E-M).
  *
- * Widened columns stand side by side, as the tiles of rnnc_tile.h read them: per word of a column the
- * even bytes of each pixel, then the odd bytes of each.
+ * They stand side by side, so that windows that overlap share them: the window of a pixel is kernel_w
+ * columns in one piece. The order within a column is that of the weights; see rnnc_linear.h.
  */
 #ifndef RNNC_WINDOW_H
 #define RNNC_WINDOW_H
@@ -10,190 +10,189 @@
 
 #if RNNC_USE_DSP
 
-/* Four words; the loads stand together. */
-static inline uint32_t *rnnc_widen_four(uint32_t *to, const int8_t *from, int32_t pixels) {
-    uint32_t w0, w1, w2, w3;
-    __asm__(
-        "ldr %0, [%4]\n"
-        "ldr %1, [%4, #4]\n"
-        "ldr %2, [%4, #8]\n"
-        "ldr %3, [%4, #12]\n"
-        : "=&r"(w0), "=&r"(w1), "=&r"(w2), "=&r"(w3)
-        : "r"(from), "m"(*(const int8_t(*)[16])from));
-    to[0] = rnnc_even_bytes(w0);
-    to[pixels] = rnnc_odd_bytes(w0);
-    to[2 * pixels] = rnnc_even_bytes(w1);
-    to[3 * pixels] = rnnc_odd_bytes(w1);
-    to[4 * pixels] = rnnc_even_bytes(w2);
-    to[5 * pixels] = rnnc_odd_bytes(w2);
-    to[6 * pixels] = rnnc_even_bytes(w3);
-    to[7 * pixels] = rnnc_odd_bytes(w3);
-    return to + 8 * pixels;
-}
+#define RNNC_WIDEN_WORD(x, at) \
+    "sxtb16 %[t], %[" x        \
+    "]\n"                      \
+    "sxtb16 %[" x "], %[" x    \
+    "], ror #8\n"              \
+    "str %[t], [%[to], #" at   \
+    "]\n"                      \
+    "str %[" x "], [%[to], #" at "+4]\n"
 
-/* `words` words from bytes anywhere; `pixels` is a literal. Returns where the next word goes. */
-static inline __attribute__((always_inline)) uint32_t *rnnc_widen(uint32_t *to, const int8_t *from,
-                                                                  int32_t words, int32_t pixels) {
-    for (words -= 4; words >= 0; words -= 4, from += 16) {
-        to = rnnc_widen_four(to, from, pixels);
-    }
-    for (words += 4; words > 0; --words, from += 4, to += 2 * pixels) {
-        uint32_t word = rnnc_load_word(from);
-        to[0] = rnnc_even_bytes(word);
-        to[pixels] = rnnc_odd_bytes(word);
-    }
-    return to;
-}
-
-static inline __attribute__((always_inline)) uint32_t *rnnc_widen_padding(uint32_t *to, int32_t zero_point,
-                                                                          int32_t words, int32_t pixels) {
-    uint32_t pair = rnnc_low_halves((uint32_t)zero_point, (uint32_t)zero_point);
-    for (; words > 0; --words, to += 2 * pixels) {
-        to[0] = pair;
-        to[pixels] = pair;
-    }
-    return to;
-}
-
-/* A word's halves from %[a], to pixel `at` of a tap. */
-#define RNNC_WIDEN_HALVES(a, even, odd, at) \
-    "str %[" even "], [%[" a "], #4*" at    \
-    "]\n"                                   \
-    "str %[" odd "], [%[" a "], #12+4*" at "]\n"
-
-#define RNNC_WIDEN_SPLIT(x) \
-    "sxtb16 %[e], %[" x     \
-    "]\n"                   \
-    "sxtb16 %[" x "], %[" x "], ror #8\n"
-
-/* Five columns of `step` bytes, whole words, to three pixels of three taps: column c to pixel i of
- * tap c - i. */
-static inline void rnnc_widen_five(uint32_t *to, const int8_t *from, int32_t step) {
-    uint32_t *to1 = to + step / 4 * 6, *to2 = to + step / 4 * 12;
-    const uint32_t *end = to1;
-    uint32_t x0, x1, x2, x3, x4, e, from3;
+/* `count` columns of `depth` values, a multiple of 16, side by side in `from` and `gap` bytes apart in `to`.
+ * The loads stand together. */
+static inline void rnnc_widen_columns(int16_t *to, const int8_t *from, int32_t depth, int32_t count,
+                                      int32_t gap) {
+    uint32_t w0, w1, w2, w3, t;
+    int32_t left;
     __asm__ volatile(
         "1:\n"
-        "add %[from3], %[from], %[step], lsl #1\n"
-        "ldr %[x0], [%[from]]\n"
-        "ldr %[x1], [%[from], %[step]]\n"
-        "ldr %[x2], [%[from], %[step], lsl #1]\n"
-        "ldr %[x3], [%[from3], %[step]]\n"
-        "ldr %[x4], [%[from3], %[step], lsl #1]\n"
-        "adds %[from], #4\n"
-        RNNC_WIDEN_SPLIT("x0")
-        RNNC_WIDEN_HALVES("to", "e", "x0", "0")
-        RNNC_WIDEN_SPLIT("x1")
-        RNNC_WIDEN_HALVES("to", "e", "x1", "1")
-        RNNC_WIDEN_HALVES("to1", "e", "x1", "0")
-        RNNC_WIDEN_SPLIT("x2")
-        RNNC_WIDEN_HALVES("to", "e", "x2", "2")
-        RNNC_WIDEN_HALVES("to1", "e", "x2", "1")
-        RNNC_WIDEN_HALVES("to2", "e", "x2", "0")
-        RNNC_WIDEN_SPLIT("x3")
-        RNNC_WIDEN_HALVES("to1", "e", "x3", "2")
-        RNNC_WIDEN_HALVES("to2", "e", "x3", "1")
-        RNNC_WIDEN_SPLIT("x4")
-        RNNC_WIDEN_HALVES("to2", "e", "x4", "2")
-        "adds %[to], #24\n"
-        "adds %[to1], #24\n"
-        "adds %[to2], #24\n"
-        "cmp %[to], %[end]\n"
+        "mov %[left], %[depth]\n"
+        "2:\n"
+        "ldr %[w1], [%[from], #4]\n"
+        "ldr %[w2], [%[from], #8]\n"
+        "ldr %[w3], [%[from], #12]\n"
+        "ldr %[w0], [%[from]], #16\n"
+        RNNC_WIDEN_WORD("w1", "8")
+        RNNC_WIDEN_WORD("w2", "16")
+        RNNC_WIDEN_WORD("w3", "24")
+        "sxtb16 %[t], %[w0]\n"
+        "sxtb16 %[w0], %[w0], ror #8\n"
+        "str %[w0], [%[to], #4]\n"
+        "str %[t], [%[to]], #32\n"
+        "subs %[left], #16\n"
+        "bne 2b\n"
+        "add %[to], %[gap]\n"
+        "subs %[count], #1\n"
         "bne 1b\n"
-        : [to] "+&r"(to), [to1] "+&r"(to1), [to2] "+&r"(to2), [from] "+&r"(from), [from3] "=&r"(from3),
-          [x0] "=&r"(x0), [x1] "=&r"(x1), [x2] "=&r"(x2), [x3] "=&r"(x3), [x4] "=&r"(x4), [e] "=&r"(e)
-        : [step] "r"(step), [end] "r"(end)
+        : [to] "+r"(to), [from] "+r"(from), [count] "+r"(count), [left] "=&r"(left), [w0] "=&r"(w0),
+          [w1] "=&r"(w1), [w2] "=&r"(w2), [w3] "=&r"(w3), [t] "=&r"(t)
+        : [depth] "r"(depth), [gap] "r"(gap)
         : "cc", "memory");
 }
 
-/* Bytes of one kernel row: padding before the image, inside of it from `offset` of an input row on,
- * and padding behind it. */
+/* One by one; loads stand together as far as possible. */
+static inline void rnnc_widen_values(int16_t *to, const int8_t *from, int32_t n) {
+    for (; n >= 4; n -= 4, from += 4, to += 4) {
+        int16_t a = from[0], b = from[1], c = from[2], d = from[3];
+        to[0] = a;
+        to[1] = b;
+        to[2] = c;
+        to[3] = d;
+    }
+    for (; n > 0; --n) {
+        *to++ = *from++;
+    }
+}
+
+/* By words, whose even bytes then come before the odd ones; what is left over one by one. `to` must be
+ * aligned to words. */
+static inline void rnnc_widen(int16_t *values, const int8_t *from, int32_t n) {
+    int32_t whole = n & ~15;
+    if (whole > 0) {
+        rnnc_widen_columns(values, from, whole, 1, 0);
+        values += whole;
+        from += whole;
+        n -= whole;
+    }
+    uint32_t *to = (uint32_t *)(void *)values;
+    for (; n >= 4; n -= 4, from += 4, to += 2) {
+        uint32_t word = rnnc_load_word(from);
+        to[0] = rnnc_even_bytes(word);
+        to[1] = rnnc_odd_bytes(word);
+    }
+    rnnc_widen_values((int16_t *)(void *)to, from, n);
+}
+
+/* How windows stand in scratch; lengths in values. */
 typedef struct {
-    int32_t before, offset, inside, after;
-} rnnc_span;
+    int32_t depth;  /* channels of a group */
+    int32_t column; /* from one column to the next */
+    int32_t window; /* from the window of one pixel to the next */
+    int apart;      /* windows do not share columns */
+} rnnc_columns;
 
-static inline int32_t rnnc_up_to(int32_t x, int32_t high) {
-    return rnnc_clamp(x, 0, high);
+static inline rnnc_columns rnnc_columns_of(const rnnc_conv2d *p) {
+    int32_t depth = p->in_channels / p->groups;
+    int32_t column = rnnc_column_length(p);
+    int apart = p->dilation_w != 1 || p->stride_w > p->kernel_w;
+    return (rnnc_columns){depth, column, (apart ? p->kernel_w : p->stride_w) * column, apart};
 }
 
-/* Of output pixel x; the taps must stand side by side. */
-static inline rnnc_span rnnc_span_of(const rnnc_conv2d *p, int32_t x) {
+/* `count` columns of one or three channels, one by one; as many loads as possible stand together. */
+static inline void rnnc_place_single(const int8_t *from, int32_t step, int32_t count, int16_t *to,
+                                     int32_t pitch) {
+    for (; count >= 4; count -= 4, from += 4 * step, to += 4 * pitch) {
+        int16_t a = from[0], b = from[step], c = from[2 * step], d = from[3 * step];
+        to[0] = a;
+        to[pitch] = b;
+        to[2 * pitch] = c;
+        to[3 * pitch] = d;
+    }
+    for (; count > 0; --count, from += step, to += pitch) {
+        *to = *from;
+    }
+}
+
+static inline void rnnc_place_triple(const int8_t *from, int32_t step, int32_t count, int16_t *to,
+                                     int32_t pitch) {
+    for (; count > 0; --count, from += step, to += pitch) {
+        int16_t a = from[0], b = from[1], c = from[2];
+        to[0] = a;
+        to[1] = b;
+        to[2] = c;
+    }
+}
+
+/* `count` columns of one row, `pitch` apart. */
+static inline void rnnc_place_inside(const rnnc_conv2d *p, const int8_t *from, int32_t depth, int32_t count,
+                                     int16_t *to, int32_t pitch) {
+    int32_t step = p->in_channels;
+    if (depth == pitch && depth == step && depth % 4 == 0) {
+        rnnc_widen(to, from, count * depth);
+    } else if (depth == step && depth % 16 == 0 && count > 0) {
+        rnnc_widen_columns(to, from, depth, count, 2 * (pitch - depth));
+    } else if (depth % 4 == 0 || p->kernel_h == 1) {
+        for (; count > 0; --count, from += step, to += pitch) {
+            rnnc_widen(to, from, depth);
+        }
+    } else if (depth == 1) {
+        rnnc_place_single(from, step, count, to, pitch);
+    } else if (depth == 3) {
+        rnnc_place_triple(from, step, count, to, pitch);
+    } else {
+        for (; count > 0; --count, from += step, to += pitch) {
+            rnnc_widen_values(to, from, depth);
+        }
+    }
+}
+
+/* The same outside of the image; returns where the next column goes. */
+static inline int16_t *rnnc_place_padding(int32_t zero_point, int32_t depth, int32_t count, int16_t *to,
+                                          int32_t pitch) {
+    for (; count > 0; --count, to += pitch) {
+        for (int32_t c = 0; c < depth; ++c) {
+            to[c] = (int16_t)zero_point;
+        }
+    }
+    return to;
+}
+
+/* `count` columns from `column` on, channels from `channel` on. */
+static __attribute__((noinline)) void rnnc_place_run(const rnnc_conv2d *p, const rnnc_columns *s,
+                                                     const void *const *rows, int32_t column, int32_t count,
+                                                     int32_t channel, int16_t *to) {
+    int32_t depth = s->depth, pitch = s->column;
+    int32_t zero_point = p->in_zero_point;
+    int32_t before = rnnc_clamp(-column, 0, count);
+    int32_t after = rnnc_clamp(column + count - p->in_width, 0, count);
+    int32_t inside = count - before - after;
+    int32_t offset = (column + before) * p->in_channels + channel;
+    for (const void *const *end = rows + p->kernel_h; rows != end; ++rows, to += depth) {
+        const int8_t *row = *rows;
+        if (row == NULL) {
+            (void)rnnc_place_padding(zero_point, depth, count, to, pitch);
+            continue;
+        }
+        int16_t *first = rnnc_place_padding(zero_point, depth, before, to, pitch);
+        rnnc_place_inside(p, row + offset, depth, inside, first, pitch);
+        (void)rnnc_place_padding(zero_point, depth, after, first + inside * pitch, pitch);
+    }
+}
+
+/* The windows of `pixels` pixels from x on. */
+static inline void rnnc_place_windows(const rnnc_conv2d *p, const rnnc_columns *s, const void *const *rows,
+                                      int32_t x, int32_t pixels, int32_t channel, int16_t *to) {
     int32_t left = x * p->stride_w - p->pad_left;
-    int32_t before = rnnc_up_to(-left, p->kernel_w);
-    int32_t after = rnnc_up_to(left + p->kernel_w - p->in_width, p->kernel_w);
-    int32_t inside = p->kernel_w - before - after;
-    int32_t channels = p->in_channels;
-    return (rnnc_span){before * channels, (left + before) * channels, inside * channels, after * channels};
-}
-
-/* `bytes` bytes, at least four, of each kernel row from `offset` on, one behind the other. The last
- * word of a row may write some bytes again. */
-static inline void rnnc_gather_inside(const rnnc_conv2d *p, const void *const *rows, int32_t offset,
-                                      int32_t bytes, int8_t *to) {
-    const void *const *end = rows + p->kernel_h;
-    int32_t rest = bytes - 4;
-    offset += rest;
-    do {
-        const int8_t *row = *rows++;
-        int8_t *last = to + rest;
-        if (row == NULL) {
-            (void)rnnc_fill_bytes(to, p->in_zero_point, bytes);
-        } else {
-            row += offset;
-            for (const int8_t *from = row - rest; from < row; from += 4, to += 4) {
-                uint32_t word = rnnc_load_word(from);
-                __asm__ volatile("str %1, %0" : "=m"(*(uint32_t *)(void *)to) : "r"(word));
-            }
-            uint32_t word = rnnc_load_word(row);
-            __asm__ volatile("str %1, %0" : "=m"(*(uint32_t *)(void *)last) : "r"(word));
-        }
-        to = last + 4;
-    } while (rows != end);
-}
-
-/* A column of bytes at the border. */
-static inline void rnnc_gather_span(const rnnc_conv2d *p, const void *const *rows, rnnc_span s, int8_t *to) {
-    int32_t zero_point = p->in_zero_point;
-    for (const void *const *end = rows + p->kernel_h; rows != end; ++rows) {
-        const int8_t *row = *rows;
-        if (row == NULL) {
-            to = rnnc_fill_bytes(to, zero_point, s.before + s.inside + s.after);
-            continue;
-        }
-        to = rnnc_fill_bytes(to, zero_point, s.before);
-        to = rnnc_copy_bytes(to, row + s.offset, s.inside);
-        to = rnnc_fill_bytes(to, zero_point, s.after);
+    if (!s->apart) {
+        rnnc_place_run(p, s, rows, left, (pixels - 1) * p->stride_w + p->kernel_w, channel, to);
+        return;
     }
-}
-
-/* A widened column, where a tap is whole words. */
-static inline __attribute__((always_inline)) void rnnc_widen_span(const rnnc_conv2d *p,
-                                                                  const void *const *rows, rnnc_span s,
-                                                                  uint32_t *to, int32_t pixels) {
-    int32_t zero_point = p->in_zero_point;
-    for (const void *const *end = rows + p->kernel_h; rows != end; ++rows) {
-        const int8_t *row = *rows;
-        if (row == NULL) {
-            to = rnnc_widen_padding(to, zero_point, (s.before + s.inside + s.after) / 4, pixels);
-            continue;
-        }
-        if (s.before > 0) {
-            to = rnnc_widen_padding(to, zero_point, s.before / 4, pixels);
-        }
-        to = rnnc_widen(to, row + s.offset, s.inside / 4, pixels);
-        if (s.after > 0) {
-            to = rnnc_widen_padding(to, zero_point, s.after / 4, pixels);
+    for (; pixels > 0; --pixels, left += p->stride_w) {
+        for (int32_t tap = 0; tap < p->kernel_w; ++tap, to += s->column) {
+            rnnc_place_run(p, s, rows, left + tap * p->dilation_w, 1, channel, to);
         }
     }
-}
-
-/* The row of tap `tap` at output pixel x from `channel` on, NULL for padding. */
-static inline const int8_t *rnnc_tap(const rnnc_conv2d *p, const void *const *rows, int32_t x, int32_t tap,
-                                     int32_t channel) {
-    const int8_t *row = rows[tap / p->kernel_w];
-    int32_t column = x * p->stride_w - p->pad_left + tap % p->kernel_w * p->dilation_w;
-    return row != NULL && column >= 0 && column < p->in_width ? row + column * p->in_channels + channel
-                                                              : NULL;
 }
 
 #endif

@@ -64,9 +64,8 @@ static int8_t *halo_row(const rnnc_inverted_job *b, int32_t chunk, int32_t tap) 
 static inline void make_window(const rnnc_inverted_job *b, rnnc_stretch t, int32_t known, int32_t chunk,
                                int32_t channels, int pointwise) {
     const rnnc_conv2d *whole = &b->p->expand;
-    int32_t bytes = (whole->kernel_h * whole->kernel_w * whole->in_channels + 3) / 4 * 4;
     *b->part = *whole;
-    rnnc_conv_slice(b->part, chunk * b->p->chunk, channels, bytes);
+    rnnc_conv_slice(b->part, chunk * b->p->chunk, channels, rnnc_conv_bytes(whole));
     rnnc_stretch fresh = rnnc_stretch_at(whole, t.first + known, t.columns - known);
     rnnc_conv_narrow(b->part, fresh);
     const void *const *given = b->job->rows;
@@ -184,18 +183,10 @@ void rnnc_inverted3x3_s8(const void *params, const rnnc_job *job) {
     run(params, job, 1, RNNC_TAPS_3X3);
 }
 
-void rnnc_inverted_strip_s8(const void *params, const rnnc_job *job) {
-    run(params, job, 1, RNNC_TAPS_3X3_IN_STRIPS);
-}
-
 void rnnc_stem_s8(const void *params, const rnnc_job *job) {
     run(params, job, 0, RNNC_ANY_TAPS);
 }
 
 void rnnc_stem3x3_s8(const void *params, const rnnc_job *job) {
     run(params, job, 0, RNNC_TAPS_3X3);
-}
-
-void rnnc_stem_strip_s8(const void *params, const rnnc_job *job) {
-    run(params, job, 0, RNNC_TAPS_3X3_IN_STRIPS);
 }

@@ -19,7 +19,7 @@ void rnnc_pooled_pointwise_s8(const void *params, const rnnc_job *job) {
         int32_t left = p->conv.out_channels - first;
         int32_t channels = left < p->chunk ? left : p->chunk;
         rnnc_conv2d part = p->conv;
-        rnnc_conv_slice(&part, first, channels, (p->conv.in_channels + 3) / 4 * 4);
+        rnnc_conv_slice(&part, first, channels, rnnc_conv_bytes(&p->conv));
         for (int32_t c = 0; c < channels; ++c) {
             sums[c] = p->mean.initial;
         }

@@ -30,7 +30,3 @@ void rnnc_separable_s8(const void *params, const rnnc_job *job) {
 void rnnc_separable3x3_s8(const void *params, const rnnc_job *job) {
     run(params, job, RNNC_TAPS_3X3);
 }
-
-void rnnc_separable_strip_s8(const void *params, const rnnc_job *job) {
-    run(params, job, RNNC_TAPS_3X3_IN_STRIPS);
-}

@@ -11,7 +11,7 @@ from rnnc.diagnostics import CompileError
 from rnnc.ir.fixedpoint import Arithmetic, Requant
 from rnnc.ir.op import Const
 from rnnc.ir.ops.conv import Conv, Conv2D
-from rnnc.ir.ops.linear import pack_pairs
+from rnnc.ir.ops.conv_packing import pack_columns, pack_rows
 from rnnc.ir.types import Quant, TensorType
 from tests.ir.ops.single_node import assert_as_onnxruntime, imported, model_of, only_op, quantised_error, stored
 from tests.onnx_models import onnx_model
@@ -88,14 +88,28 @@ def test_stored_weights_are_kept(arithmetic: Arithmetic) -> None:
     assert op.bias.tolist() == [100 - 4 * integers[0].sum(), -100 - 4 * integers[1].sum()]
 
 
-def test_packing_pairs_words_of_two_channels() -> None:
-    weight = np.arange(1, 16, dtype=np.int8).reshape(3, 5)
-    assert pack_pairs(weight).reshape(-1, 4).tolist() == [
-        *([1, 2, 3, 4], [6, 7, 8, 9], [5, 0, 0, 0], [10, 0, 0, 0]),
+def test_packing_gives_pairs_of_depth_of_two_channels() -> None:
+    one_tap = np.arange(1, 16, dtype=np.int8).reshape(3, 1, 1, 5)
+    assert pack_columns(one_tap, 1).reshape(-1, 4).tolist() == [
+        *([1, 6, 3, 8], [2, 7, 4, 9], [5, 10, 0, 0], [0, 0, 0, 0]),
         *([11, 12, 13, 14], [15, 0, 0, 0]),
     ]
-    by_group = pack_pairs(np.arange(1, 9, dtype=np.int8).reshape(4, 2), group=2)
-    assert by_group.reshape(-1, 4)[:, :2].tolist() == [[1, 2], [3, 4], [5, 6], [7, 8]]
+    taps = np.arange(1, 13, dtype=np.int8).reshape(2, 2, 3, 1)
+    assert pack_columns(taps, 1).reshape(-1, 4).tolist() == [
+        [1, 7, 4, 10],
+        [2, 8, 5, 11],
+        [3, 9, 6, 12],
+        [0, 0, 0, 0],
+    ]
+    assert pack_columns(taps, 2).reshape(-1, 2, 4).tolist()[1] == [[7, 8, 10, 11], [9, 0, 12, 0]]
+
+
+def test_packing_by_rows_takes_words_of_channels() -> None:
+    weight = np.arange(1, 17, dtype=np.int8).reshape(2, 1, 2, 4)
+    assert pack_rows(weight).reshape(-1, 4).tolist() == [
+        *([1, 9, 3, 11], [2, 10, 4, 12]),
+        *([5, 13, 7, 15], [6, 14, 8, 16]),
+    ]
 
 
 def test_channels_that_stay_after_elimination_keep_their_values() -> None:
@@ -107,11 +121,11 @@ def test_channels_that_stay_after_elimination_keep_their_values() -> None:
 @pytest.mark.parametrize(
     ("weights", "group", "strides", "scratch"),
     [
-        ((8, 3, 3, 64), 1, (1, 1), [3456, 2304, 576]),
-        ((8, 1, 1, 64), 1, (1, 1), [384, 256, 0]),
-        ((8, 3, 3, 3), 1, (2, 2), [196, 140, 28]),
-        ((64, 3, 3, 1), 64, (1, 1), [624, 240, 64]),
-        ((64, 3, 3, 1), 64, (2, 2), [64]),
+        ((8, 3, 3, 64), 1, (1, 1), [3072, 1920, 1536, 312]),
+        ((8, 1, 1, 64), 1, (1, 1), [768, 384, 256, 0]),
+        ((8, 3, 3, 3), 1, (2, 2), [984, 144, 104, 64]),
+        ((64, 3, 3, 1), 64, (1, 1), [64]),
+        ((63, 3, 3, 1), 63, (2, 2), [64]),
         ((64, 5, 5, 1), 64, (1, 1), [0]),
     ],
 )

@@ -13,6 +13,7 @@ from rnnc.ir.graph import Value
 from rnnc.ir.importing import SourceNode
 from rnnc.ir.op import Const
 from rnnc.ir.ops.dense import Dense, DenseInt
+from rnnc.ir.ops.linear import pack_pairs
 from rnnc.ir.types import Array, Quant, TensorType
 from tests.ir.ops.single_node import assert_as_onnxruntime, imported, model_of, quantised_error, stored
 
@@ -40,6 +41,14 @@ def test_gemm_as_onnxruntime(constants: dict[int, Array], attributes: dict[str, 
 
 def test_matmul_as_onnxruntime() -> None:
     assert_as_onnxruntime(model_of("MatMul", [(1, 9)], {1: normal(9, 5)}))
+
+
+def test_packing_pairs_words_of_two_outputs() -> None:
+    weight = np.arange(1, 16, dtype=np.int8).reshape(3, 5)
+    assert pack_pairs(weight).reshape(-1, 4).tolist() == [
+        *([1, 2, 3, 4], [6, 7, 8, 9], [5, 0, 0, 0], [10, 0, 0, 0]),
+        *([11, 12, 13, 14], [15, 0, 0, 0]),
+    ]
 
 
 def test_reads_the_elements_of_an_image_in_memory_order() -> None:

@@ -1,0 +1,157 @@
+/* Convolution straight from the rows: nothing is copied, and only padding needs memory (Armv7E-M).
+ *
+ * Inside of the image the taps of a kernel row stand side by side, those of three pixels a fixed distance
+ * apart. Pixels at the borders are taken in pairs of any two, tap by tap.
+ */
+#include "rnnc_conv.h"
+#include "rnnc_group.h"
+#include "rnnc_tile_rows.h"
+
+#if RNNC_USE_DSP
+
+typedef struct {
+    rnnc_group group;
+    const rnnc_job *job;
+    rnnc_segment *segments;
+    const int8_t *padding; /* a kernel row's */
+} rows_work;
+
+/* An odd last channel. */
+static void last_channel(const rnnc_group *g, const rnnc_tile_rows *t, int32_t pixels) {
+    int8_t *out = t->out;
+    int32_t channel = g->channels - 1;
+    for (int32_t pixel = 0; pixel < pixels; ++pixel, out += t->stride) {
+        const int8_t *weights = t->weights;
+        int32_t acc = g->p->bias[channel];
+        for (const rnnc_segment *s = t->segments; s->from != NULL; ++s) {
+            int32_t bytes = (int32_t)(s->end - s->from);
+            acc = rnnc_column_1x1(s->from + pixel * s->step, weights, bytes / 4, acc);
+            weights += bytes;
+        }
+        *out = rnnc_requantise(acc, channel, &g->p->requant);
+    }
+}
+
+/* `pixels` is the literal 3 or 2; `distance` pixels lie from one to the next in the output. */
+static inline __attribute__((always_inline)) void some_pixels(const rows_work *w, int32_t pixels, int32_t x,
+                                                              int32_t distance) {
+    const rnnc_group *g = &w->group;
+    const rnnc_conv2d *p = g->p;
+    int8_t *out = (int8_t *)w->job->out + x * p->out_channels;
+    int32_t steps = (int32_t)(w->segments->end - w->segments->from) / 4;
+    int32_t code = pixels == 3 ? RNNC_STEP_ROWS_3X2_CODE : RNNC_STEP_ROWS_2X2_CODE;
+    rnnc_tile_rows t = {
+        .segments = w->segments,
+        .weights = g->weights,
+        .code_skipped = rnnc_steps_skipped(steps, RNNC_TILE_ROWS_BLOCK) * code,
+        .bias = p->bias,
+        .multiplier = rnnc_group_multipliers(g),
+        .out = out,
+        .last = out + (g->channels & ~1),
+        .stride = distance * p->out_channels,
+        .zero_point = p->requant.zero_point,
+    };
+    for (int32_t channel = 0; t.out != t.last; channel += 2) {
+        rnnc_six acc = pixels == 3 ? rnnc_tile_rows_3x2(&t) : rnnc_tile_rows_2x2(&t);
+        if (t.multiplier == NULL) {
+            rnnc_store_six(g, channel, acc, pixels, t.stride, t.out);
+            t.out += 2;
+        }
+    }
+    if (g->channels % 2 != 0) {
+        last_channel(g, &t, pixels);
+    }
+}
+
+static void three_pixels(const rows_work *w, int32_t x) {
+    some_pixels(w, 3, x, 1);
+}
+
+static void two_pixels(const rows_work *w, int32_t x, int32_t distance) {
+    some_pixels(w, 2, x, distance);
+}
+
+/* Pixels side by side whose windows lie within the width of the image. */
+static void inner_pixels(const rows_work *w, int32_t x, int32_t pixels) {
+    const rnnc_conv2d *p = w->group.p;
+    rnnc_segment *segment = w->segments;
+    int32_t offset = (x * p->stride_w - p->pad_left) * p->in_channels;
+    for (int32_t ky = 0; ky < p->kernel_h; ++ky, ++segment) {
+        const int8_t *row = w->job->rows[ky];
+        const int8_t *from = row == NULL ? w->padding : row + offset;
+        int32_t step = row == NULL ? 0 : p->stride_w * p->in_channels;
+        *segment = (rnnc_segment){from, from + p->kernel_w * p->in_channels, step};
+    }
+    segment->from = NULL;
+    if (pixels == 3) {
+        three_pixels(w, x);
+    } else {
+        two_pixels(w, x, 1);
+    }
+}
+
+static const int8_t *tap_at(const rows_work *w, const int8_t *row, int32_t column) {
+    const rnnc_conv2d *p = w->group.p;
+    return row != NULL && column >= 0 && column < p->in_width ? row + column * p->in_channels : w->padding;
+}
+
+/* Any two pixels, which may be the same. */
+static void pixel_pair(const rows_work *w, int32_t first, int32_t second) {
+    const rnnc_conv2d *p = w->group.p;
+    rnnc_segment *segment = w->segments;
+    int32_t distance = second - first;
+    for (int32_t ky = 0; ky < p->kernel_h; ++ky) {
+        int32_t column = first * p->stride_w - p->pad_left;
+        for (const rnnc_segment *end = segment + p->kernel_w; segment != end; ++segment, ++column) {
+            const int8_t *from = tap_at(w, w->job->rows[ky], column);
+            const int8_t *other = tap_at(w, w->job->rows[ky], column + distance * p->stride_w);
+            int32_t step = (int32_t)((uintptr_t)other - (uintptr_t)from);
+            *segment = (rnnc_segment){from, from + p->in_channels, step};
+        }
+    }
+    segment->from = NULL;
+    two_pixels(w, first, distance);
+}
+
+static void all_pixels(const rows_work *w) {
+    const rnnc_conv2d *p = w->group.p;
+    int32_t room = p->in_width - p->kernel_w + p->pad_left;
+    int32_t first = (p->pad_left + p->stride_w - 1) / p->stride_w;
+    int32_t last = rnnc_clamp(room < 0 ? 0 : room / p->stride_w + 1, 0, p->out_width);
+    int32_t x = first;
+    while (last - x >= 2) {
+        int32_t pixels = rnnc_pixels_at_once(last - x);
+        inner_pixels(w, x, pixels);
+        x += pixels;
+    }
+    int32_t waiting = -1;
+    for (int32_t other = 0; other < p->out_width; ++other) {
+        if (other >= first && other < x) {
+            continue;
+        }
+        if (waiting >= 0) {
+            pixel_pair(w, waiting, other);
+        }
+        waiting = waiting >= 0 ? -1 : other;
+    }
+    if (waiting >= 0) {
+        pixel_pair(w, waiting, waiting);
+    }
+}
+
+void rnnc_conv_rows_s8(const void *params, const rnnc_job *job) {
+    const rnnc_conv2d *p = params;
+    rnnc_segment *segments = job->scratch;
+    int8_t *padding = (int8_t *)(segments + p->kernel_h * p->kernel_w + 1);
+    int32_t bytes = p->kernel_w * p->in_channels;
+    (void)rnnc_fill_bytes(padding, p->in_zero_point, bytes);
+    all_pixels(&(rows_work){rnnc_group_of(p, 0, p->kernel_h * bytes / 4), job, segments, padding});
+}
+
+void rnnc_pointwise_rows_s8(const void *params, const rnnc_job *job) {
+    const rnnc_conv2d *p = params;
+    rnnc_segment segments[2];
+    all_pixels(&(rows_work){rnnc_group_of(p, 0, p->in_channels / 4), job, segments, NULL});
+}
+
+#endif
