@@ -1,0 +1,116 @@
+"""Constants of RNNPool's cells as the kernels in runtime/c read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from rnnc.ir.op import Field, Table
+from rnnc.ir.ops.rnnpool_cell import FixedCell, Int16Array
+from rnnc.ir.ops.rnnpool_gates import gate_table, is_tabulated, z_table
+from rnnc.ir.ops.rnnpool_geometry import even
+
+DENSE_SIZES = (8, 16)
+"""Hidden units for which there are kernels of dense matrices."""
+SPARSE_SIZE = 16
+"""Hidden units for which there is a kernel of sparse matrices."""
+Tiles = npt.NDArray[np.int64]
+
+
+def matrix_members(name: str, matrix: Int16Array, shift: int) -> dict[str, Field]:
+    """Members of a rnnc_rnn_matrix."""
+    padded = even_matrix(matrix)
+    return {
+        f"{name}.weights": Table("int16_t", padded),
+        f"{name}.rows": padded.shape[0],
+        f"{name}.columns": padded.shape[1],
+        f"{name}.shift": shift,
+    }
+
+
+def cell_members(name: str, cell: FixedCell) -> dict[str, Field]:
+    """Members of a rnnc_rnn_cell."""
+    bias = even_matrix(cell.bias)
+    form, packed = packed_matrix(cell)
+    return {
+        **matrix_members(f"{name}.recurrent", cell.r, cell.r_shift),
+        f"{name}.form": f"RNNC_RNN_{form}",
+        f"{name}.packed": None if packed is None else Table("int32_t", packed),
+        f"{name}.bias": Table("int16_t", bias[0]),
+        f"{name}.lead": Table("int16_t", bias[1]),
+        f"{name}.z_table": Table("int32_t", z_table()) if cell.smooth else None,
+        f"{name}.g_tables": Table("int32_t", even_rows(cell.g_tables)) if cell.smooth else None,
+        f"{name}.gate_table": _alone(cell, cell.gate),
+        f"{name}.update_table": _alone(cell, cell.update),
+        f"{name}.blend": cell.blend,
+    }
+
+
+def _alone(cell: FixedCell, function: str) -> Table | None:
+    return Table("int32_t", gate_table(function)) if is_tabulated(function) and not cell.smooth else None
+
+
+def packed_matrix(cell: FixedCell) -> tuple[str, npt.NDArray[np.int32] | None]:
+    """The recurrent matrix and the biases in the form that takes the kernel the fewest cycles, and its name.
+
+    PLAIN where sums can saturate, or where there is no kernel of the cell's size.
+    """
+    weights, bias = even_matrix(cell.r).astype(np.int64), even_matrix(cell.bias)[0].astype(np.int64)
+    size = len(weights)
+    largest = np.abs(weights).sum(axis=1) + np.abs(bias)
+    if cell.r_shift or np.abs(weights).max() >= 2**14 or largest.max() >= 2**15 or size not in DENSE_SIZES:
+        return "PLAIN", None
+    tiles = _words(2 * weights).reshape(size // 2, 2, size // 2).transpose(0, 2, 1)
+    starts = (bias << 16).reshape(-1, 2)
+    if size == SPARSE_SIZE and _sparse_cycles(tiles) < _dense_cycles(size):
+        return "SPARSE", _int32(np.concatenate(list(_sparse(tiles, starts))))
+    return "DENSE", _int32(np.concatenate([starts, tiles.reshape(size // 2, -1)], axis=1).ravel())
+
+
+def _sparse(tiles: Tiles, starts: Tiles) -> Iterator[Tiles]:
+    """What rnnpool_cell_recur.c reads for every two units: weights, biases and distance of the first tile, how many
+    of the others are missing, weights and distances of those that are not.
+    """
+    at = 0
+    for row, start in zip(tiles, starts, strict=True):
+        columns = _columns(row)
+        for number, column in enumerate(columns):
+            distance, at = 4 * (column - at), column
+            yield np.array([*row[column], *(() if number else start), distance])
+            if number == 0:
+                yield np.array([len(row) - len(columns)])
+
+
+def _columns(row: Tiles) -> list[int]:
+    """The tiles of two units that are not all zero; the first one if there are none."""
+    return [int(column) for column in np.flatnonzero(row.any(axis=1))] or [0]
+
+
+def _sparse_cycles(tiles: Tiles) -> int:
+    return sum(44 + 19 * (len(_columns(row)) - 1) for row in tiles)
+
+
+def _dense_cycles(size: int) -> int:
+    return size // 2 * (35 + 16 * (size // 2 - 1))
+
+
+def _words(weights: Tiles) -> Tiles:
+    """Neighbours of the last axis as the lower and upper half of a word."""
+    words: Tiles = (weights[..., ::2] & 0xFFFF) | (weights[..., 1::2] << 16)
+    return words
+
+
+def _int32(words: Tiles) -> npt.NDArray[np.int32]:
+    return words.astype(np.int32)
+
+
+def even_matrix(array: Int16Array) -> Int16Array:
+    """Rows and columns padded with zeros to even numbers: a unit of zeros keeps the state 0."""
+    rows, columns = array.shape
+    return np.pad(array, ((0, even(rows) - rows), (0, even(columns) - columns)))
+
+
+def even_rows(tables: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    return np.pad(tables, ((0, len(tables) % 2), (0, 0)))

@@ -1,0 +1,60 @@
+/* RNNPool's cells: what src/rnnpool.c drives. The definition is FixedCell in
+ * rnnc/ir/ops/rnnpool_cell.py, with the tables of rnnpool_gates.py beside it.
+ *
+ * RNNC_RNN_LANES sweeps step together, so that every weight is loaded once for all of them. States
+ * and products of the lanes are [lane][hidden].
+ */
+#ifndef RNNC_RNNPOOL_CELL_H
+#define RNNC_RNNPOOL_CELL_H
+
+#include "rnnc_requant.h"
+
+/* RNNC_CMSIS_DSP: CMSIS-DSP is linked, and moves states.
+ * RNNC_RNNPOOL_LIBRARY: it also computes the matrix products: the reference for our fused ones. */
+#ifndef RNNC_CMSIS_DSP
+#define RNNC_CMSIS_DSP 0
+#endif
+#ifndef RNNC_RNNPOOL_LIBRARY
+#define RNNC_RNNPOOL_LIBRARY 0
+#endif
+
+#define RNNC_RNN_LANES 4
+
+/* [rows][columns], padded with zeros to even numbers of both */
+typedef struct {
+    const int16_t *weights;
+    int32_t rows, columns;
+    int32_t shift;
+} rnnc_rnn_matrix;
+
+typedef enum { RNNC_RNN_PLAIN, RNNC_RNN_DENSE, RNNC_RNN_SPARSE } rnnc_rnn_form;
+
+/* Biases and leads are padded like the matrix. Either all units are tables of z and g, or there are
+ * tables for the functions that are smooth, NULL for those that are not. */
+typedef struct {
+    rnnc_rnn_matrix recurrent;
+    rnnc_rnn_form form;
+    const int32_t *packed; /* recurrent matrix and biases in this form; NULL if plain */
+    const int16_t *bias, *lead;
+    const int32_t *z_table, *g_tables;
+    const int32_t *gate_table, *update_table;
+    int32_t blend; /* zeta + nu in Q30, the lower half being -zeta in Q15 */
+} rnnc_rnn_cell;
+
+/* out[i] = (values[i] - zero_point) << 7 */
+void rnnc_rnn_centre(const int8_t *values, int32_t count, int32_t zero_point, int16_t *out);
+
+/* out[lane * pitch + i] = sat16(sat16(sum_j weights[i][j] * vectors[lane][j] >> 15) << shift), all
+ * lanes */
+void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch);
+
+/* sat16(product of the recurrent matrix and the state + bias), all lanes */
+void rnnc_rnn_recur(const rnnc_rnn_cell *cell, const int16_t *state, int16_t *recurrent);
+
+/* The state of all lanes after a step by the input products of each lane and what rnnc_rnn_recur
+ * made, in place; and after the first step, from the state 0. */
+void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, const int16_t *recurrent,
+                     int16_t *state);
+void rnnc_rnn_start(const rnnc_rnn_cell *cell, const int16_t *const *inputs, int16_t *state);
+
+#endif
