@@ -18,7 +18,7 @@ large that this needs it. Both products of a cell truncate, by half a unit on av
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -109,6 +109,11 @@ class FixedCell:
         u = gate_fixed(self.update, sat16(a + self.bias[1]))
         c = np.clip((self.blend - self.zeta * z) >> 15, 0, 32767)
         return sat16((z * h + c * u) >> 15)
+
+    def reordered(self, units: npt.NDArray[np.int64], inputs: npt.NDArray[np.int64]) -> FixedCell:
+        """The cell with its units and inputs in another order, of which the indices are given."""
+        r = self.r[np.ix_(units, units)]
+        return replace(self, w=self.w[np.ix_(units, inputs)], r=r, bias=self.bias[:, units])
 
     @property
     def smooth(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 from typing import ClassVar, TypeVar
 
@@ -22,7 +23,7 @@ from rnnc.ir.ops.rnnpool_cell import (
     quantise_cell,
 )
 from rnnc.ir.ops.rnnpool_geometry import LANES, Geometry, Pads, Pair, Sizes, pooled_shape
-from rnnc.ir.ops.rnnpool_packing import cell_members, matrix_members
+from rnnc.ir.ops.rnnpool_packing import UnitOrder, cell_members, matrix_members, unit_order
 from rnnc.ir.types import Quant, TensorType
 
 Number = TypeVar("Number", np.int64, np.float64)
@@ -167,11 +168,15 @@ class RnnPoolInt(IntOp):
 
     def kernel(self, inputs: Sequence[TensorType], output: TensorType) -> Kernel:
         rnn1, rnn2 = self.cells()
+        order1, order2 = self.unit_orders
+        rnn1 = rnn1.reordered(order1, np.arange(self.w1.shape[1]))
+        rnn2 = rnn2.reordered(order2, order1)
         members = {
-            **matrix_members("w1", self.w1, rnn1.w_shift),
-            **matrix_members("w2", self.w2, rnn2.w_shift),
+            **matrix_members("w1", rnn1.w, rnn1.w_shift),
+            **matrix_members("w2", rnn2.w, rnn2.w_shift),
             **cell_members("rnn1", rnn1),
             **cell_members("rnn2", rnn2),
+            "order2": Table("int16_t", order2.astype(np.int16)),
             "hidden2": self.r2.shape[0],
             "in_width": inputs[0].width,
             "in_channels": inputs[0].channels,
@@ -190,6 +195,12 @@ class RnnPoolInt(IntOp):
             "out_zero_point": self.out[2],
         }
         return Kernel("rnnc_rnnpool_s8", "rnnc_rnnpool", members, "rnnpool", ("rnnpool_cell",))
+
+    @cached_property
+    def unit_orders(self) -> tuple[UnitOrder, UnitOrder]:
+        """The orders in which the kernel has the units of both cells."""
+        rnn1, rnn2 = self.cells()
+        return unit_order(rnn1), unit_order(rnn2)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:

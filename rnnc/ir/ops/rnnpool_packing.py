@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import combinations
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +18,11 @@ DENSE_SIZES = (8, 16)
 """Hidden units for which there are kernels of dense matrices."""
 SPARSE_SIZE = 16
 """Hidden units for which there is a kernel of sparse matrices."""
+STARTS = 4
+"""Random orders of units from which better ones are searched."""
 Tiles = npt.NDArray[np.int64]
+UnitOrder = npt.NDArray[np.int64]
+Stored = TypeVar("Stored", np.int16, np.bool_)
 
 
 def matrix_members(name: str, matrix: Int16Array, shift: int) -> dict[str, Field]:
@@ -96,6 +102,41 @@ def _dense_cycles(size: int) -> int:
     return size // 2 * (35 + 16 * (size // 2 - 1))
 
 
+def unit_order(cell: FixedCell) -> UnitOrder:
+    """An order of the units in which a sparse recurrent matrix has few tiles, found by swapping pairs of units.
+
+    Neighbours share tiles, so units should be neighbours whose weights are zero in the same places. The states of a
+    cell mean the same in any order.
+    """
+    units = np.arange(len(cell.r))
+    if packed_matrix(cell)[0] != "SPARSE":
+        return units
+    best, fewest = units, _count_tiles(cell.r, units)
+    rng = np.random.default_rng(0)
+    for _ in range(STARTS):
+        order = rng.permutation(units)
+        count = _count_tiles(cell.r, order)
+        improved = True
+        while improved:
+            improved = False
+            for i, j in combinations(range(len(units)), 2):
+                order[[i, j]] = order[[j, i]]
+                swapped = _count_tiles(cell.r, order)
+                if swapped < count:
+                    count, improved = swapped, True
+                else:
+                    order[[i, j]] = order[[j, i]]
+        if count < fewest:
+            best, fewest = order.copy(), count
+    return best
+
+
+def _count_tiles(matrix: Int16Array, order: UnitOrder) -> int:
+    padded = even_matrix(matrix[np.ix_(order, order)] != 0)
+    half = len(padded) // 2
+    return int(padded.reshape(half, 2, half, 2).any(axis=(1, 3)).sum())
+
+
 def _words(weights: Tiles) -> Tiles:
     """Neighbours of the last axis as the lower and upper half of a word."""
     words: Tiles = (weights[..., ::2] & 0xFFFF) | (weights[..., 1::2] << 16)
@@ -106,7 +147,7 @@ def _int32(words: Tiles) -> npt.NDArray[np.int32]:
     return words.astype(np.int32)
 
 
-def even_matrix(array: Int16Array) -> Int16Array:
+def even_matrix(array: npt.NDArray[Stored]) -> npt.NDArray[Stored]:
     """Rows and columns padded with zeros to even numbers: a unit of zeros keeps the state 0."""
     rows, columns = array.shape
     return np.pad(array, ((0, even(rows) - rows), (0, even(columns) - columns)))

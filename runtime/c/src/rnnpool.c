@@ -341,8 +341,9 @@ static void finish_patch(work *w, int32_t patch, int32_t lane) {
         for (int32_t i = 0; i < used; ++i) {
             int32_t scaled =
                 rnnc_high_multiply_add(zero_point, rnnc_shift_left(states[i], shift), multiplier);
-            *out++ = (int8_t)rnnc_clamp(scaled, -128, 127);
+            out[p->order2[i]] = (int8_t)rnnc_clamp(scaled, -128, 127);
         }
+        out += used;
     }
 }
 
