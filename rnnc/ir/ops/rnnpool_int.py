@@ -23,7 +23,7 @@ from rnnc.ir.ops.rnnpool_cell import (
     quantise_cell,
 )
 from rnnc.ir.ops.rnnpool_geometry import LANES, Geometry, Pads, Pair, Sizes, pooled_shape
-from rnnc.ir.ops.rnnpool_packing import UnitOrder, cell_members, matrix_members, unit_order
+from rnnc.ir.ops.rnnpool_packing import UnitOrder, cell_members, matrix_members, pixel_weights, unit_order
 from rnnc.ir.types import Quant, TensorType
 
 Number = TypeVar("Number", np.int64, np.float64)
@@ -176,6 +176,7 @@ class RnnPoolInt(IntOp):
             **matrix_members("w2", rnn2.w, rnn2.w_shift),
             **cell_members("rnn1", rnn1),
             **cell_members("rnn2", rnn2),
+            "pixel_weights": pixel_weights(rnn1, self.zero_point),
             "order2": Table("int16_t", order2.astype(np.int16)),
             "hidden2": self.r2.shape[0],
             "in_width": inputs[0].width,

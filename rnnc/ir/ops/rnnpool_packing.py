@@ -18,6 +18,8 @@ DENSE_SIZES = (8, 16)
 """Hidden units for which there are kernels of dense matrices."""
 SPARSE_SIZE = 16
 """Hidden units for which there is a kernel of sparse matrices."""
+PIXEL_CHANNELS = 4
+"""Input channels for which W1 is multiplied with raw pixels."""
 STARTS = 4
 """Random orders of units from which better ones are searched."""
 Tiles = npt.NDArray[np.int64]
@@ -100,6 +102,15 @@ def _sparse_cycles(tiles: Tiles) -> int:
 
 def _dense_cycles(size: int) -> int:
     return size // 2 * (35 + 16 * (size // 2 - 1))
+
+
+def pixel_weights(cell: FixedCell, zero_point: int) -> Table | None:
+    """The input matrix for raw pixels of four channels, by unit: channels 0 and 2, 1 and 3, the zero point's part."""
+    weights = even_matrix(cell.w).astype(np.int64)
+    if len(weights) not in DENSE_SIZES or cell.w.shape[1] != PIXEL_CHANNELS or cell.w_shift:
+        return None
+    words = _words(weights[:, [0, 2, 1, 3]])
+    return Table("int32_t", _int32(np.column_stack([words, -zero_point * weights.sum(axis=1)])))
 
 
 def unit_order(cell: FixedCell) -> UnitOrder:

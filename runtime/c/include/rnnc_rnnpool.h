@@ -7,8 +7,9 @@
 typedef struct {
     rnnc_rnn_matrix w1, w2;
     rnnc_rnn_cell rnn1, rnn2;
-    const int16_t *order2; /* the output channel, of one way, of each unit of RNN2 */
-    int32_t hidden2;       /* without padding */
+    const int32_t *pixel_weights; /* W1 for rnnc_rnn_pixel_product; NULL if that is for other sizes */
+    const int16_t *order2;        /* the output channel, of one way, of each unit of RNN2 */
+    int32_t hidden2;              /* without padding */
     int32_t in_width, in_channels, in_zero_point;
     int32_t out_width;
     int32_t kernel_h, kernel_w;

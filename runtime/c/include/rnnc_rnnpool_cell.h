@@ -9,8 +9,8 @@
 
 #include "rnnc_requant.h"
 
-/* RNNC_CMSIS_DSP: CMSIS-DSP is linked, and moves states.
- * RNNC_RNNPOOL_LIBRARY: it also computes the matrix products: the reference for our fused ones. */
+/* RNNC_CMSIS_DSP: CMSIS-DSP is linked, and clears states.
+ * RNNC_RNNPOOL_LIBRARY: it also multiplies and copies: the reference for our kernels, which are faster. */
 #ifndef RNNC_CMSIS_DSP
 #define RNNC_CMSIS_DSP 0
 #endif
@@ -47,6 +47,11 @@ void rnnc_rnn_centre(const int8_t *values, int32_t count, int32_t zero_point, in
 /* out[lane * pitch + i] = sat16(sat16(sum_j weights[i][j] * vectors[lane][j] >> 15) << shift), all
  * lanes */
 void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch);
+
+/* The product for `rows` units, 8 or 16, and vectors that are (x - zero point) << 7 of a pixel of four
+ * channels by lane, at any address. `packed` has the weights of channels 0 and 2, those of 1 and 3, and
+ * minus the zero point times all of them, by unit. */
+void rnnc_rnn_pixel_product(const int32_t *packed, int32_t rows, const int8_t *const *pixels, int16_t *out);
 
 /* sat16(product of the recurrent matrix and the state + bias), all lanes */
 void rnnc_rnn_recur(const rnnc_rnn_cell *cell, const int16_t *state, int16_t *recurrent);

@@ -32,6 +32,7 @@ static inline void store_pair(int16_t *to, int32_t low, int32_t high) {
     }
 
 RNNC_SATURATE(saturate, "ssat", "16", "")
+RNNC_SATURATE(saturate_to_15_bits, "ssat", "15", "")
 RNNC_SATURATE(saturate_q15, "ssat", "16", ", asr #15")
 RNNC_SATURATE(saturate_q15_positive, "usat", "15", ", asr #15")
 RNNC_SATURATE(saturate_times_8_positive, "usat", "15", ", lsl #3")

@@ -10,29 +10,32 @@
  */
 #include "rnnc_rnnpool.h"
 
+#include <string.h>
+
 #if RNNC_USE_DSP && RNNC_CMSIS_DSP
 #include "dsp/support_functions.h"
-
-static void clear(int16_t *values, int32_t count) {
-    arm_fill_q15(0, values, (uint32_t)count);
-}
-
-static void copy(int16_t *to, const int16_t *from, int32_t count) {
-    arm_copy_q15(from, to, (uint32_t)count);
-}
-#else
-static void clear(int16_t *values, int32_t count) {
-    for (int32_t i = 0; i < count; ++i) {
-        values[i] = 0;
-    }
-}
-
-static void copy(int16_t *to, const int16_t *from, int32_t count) {
-    for (int32_t i = 0; i < count; ++i) {
-        to[i] = from[i];
-    }
-}
 #endif
+
+/* Counts are even. */
+static void clear(int16_t *values, int32_t count) {
+#if RNNC_USE_DSP && RNNC_CMSIS_DSP
+    arm_fill_q15(0, values, (uint32_t)count);
+#else
+    for (const int16_t *end = values + count; values != end; values += 2) {
+        memset(values, 0, 2 * sizeof(*values));
+    }
+#endif
+}
+
+static void copy(int16_t *to, const int16_t *from, int32_t count) {
+#if RNNC_USE_DSP && RNNC_RNNPOOL_LIBRARY
+    arm_copy_q15(from, to, (uint32_t)count);
+#else
+    for (const int16_t *end = from + count; from != end; from += 2, to += 2) {
+        memcpy(to, from, 2 * sizeof(*to));
+    }
+#endif
+}
 
 /* What the input products of a sweep are: there already, or W1 x of a pixel for each lane, made
  * before every step. Lanes are neighbouring columns, which step from row to row, or neighbouring
@@ -44,6 +47,7 @@ typedef enum { READY, OF_COLUMNS, OF_ROWS } sweep_source;
 typedef struct {
     sweep_source source;
     int32_t row, column; /* of the first lane's first pixel, for what is not READY */
+    int32_t slot;        /* of this column */
     const int16_t *at[RNNC_RNN_LANES];
     int32_t delta[RNNC_RNN_LANES], turn[RNNC_RNN_LANES], leap[RNNC_RNN_LANES];
     int32_t wait[RNNC_RNN_LANES]; /* steps to let pass before the sweep begins */
@@ -64,6 +68,7 @@ typedef struct {
     int32_t slots;
     int32_t column_step; /* covered columns between the starts of neighbouring patches */
     int32_t columns_made;
+    int8_t blank[4];     /* a pixel of padding, as far as rnnc_rnn_pixel_product reads */
     sweep_inputs inputs; /* of the sweep under way */
 } work;
 
@@ -104,6 +109,9 @@ static void begin(work *w, const rnnc_rnnpool *p, const rnnc_job *job) {
     w->job = job;
     w->column_step = least(p->stride_w, p->kernel_w);
     w->columns_made = 0;
+    for (int32_t channel = 0; channel < (int32_t)sizeof(w->blank); ++channel) {
+        w->blank[channel] = (int8_t)p->in_zero_point;
+    }
     divide_scratch(w);
 }
 
@@ -115,52 +123,59 @@ static int32_t column_of(const rnnc_rnnpool *p, int32_t covered) {
     return covered / p->kernel_w * p->stride_w + covered % p->kernel_w - p->pad_left;
 }
 
-/* The pixels of RNNC_RNN_LANES covered columns of a row from `first` on, centred. */
-static void centre_pixels(const work *w, const int8_t *row, int32_t first) {
+/* The pixel of a covered column of a row, or of padding */
+static const int8_t *pixel_of(const work *w, const int8_t *row, int32_t covered) {
+    int32_t column = column_of(w->p, covered);
+    return row != NULL && column >= 0 && column < w->p->in_width ? row + column * w->p->in_channels
+                                                                 : w->blank;
+}
+
+/* W1 x of a pixel for each lane */
+static void input_products(const work *w, const int8_t *const *pixels, int16_t *out) {
     const rnnc_rnnpool *p = w->p;
-    int32_t channels = p->in_channels, width = w->p->w1.columns;
-    int32_t start = column_of(p, first);
-    if (p->stride_w <= p->kernel_w && channels == width && start >= 0 &&
-        start + RNNC_RNN_LANES <= p->in_width) {
-        rnnc_rnn_centre(row + start * channels, RNNC_RNN_LANES * channels, p->in_zero_point, w->pixels);
+    int32_t width = p->w1.columns;
+    if (p->pixel_weights != NULL) {
+        rnnc_rnn_pixel_product(p->pixel_weights, p->w1.rows, pixels, out);
         return;
     }
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
         int16_t *centred = w->pixels + lane * width;
-        int32_t column = column_of(p, first + lane);
-        clear(centred, width);
-        if (column >= 0 && column < p->in_width) {
-            rnnc_rnn_centre(row + column * channels, channels, p->in_zero_point, centred);
+        if (pixels[lane] == w->blank || p->in_channels != width) {
+            clear(centred, width);
+        }
+        if (pixels[lane] != w->blank) {
+            rnnc_rnn_centre(pixels[lane], p->in_channels, p->in_zero_point, centred);
         }
     }
+    rnnc_rnn_product(&p->w1, w->pixels, out, p->w1.rows);
 }
 
-/* W1 x of RNNC_RNN_LANES covered columns of a row from `first` on; NULL and columns outside are
- * padding. */
-static void input_products(const work *w, const int8_t *row, int32_t first, int16_t *out) {
-    if (row == NULL) {
-        clear(out, RNNC_RNN_LANES * w->p->w1.rows);
-        return;
+/* W1 x of RNNC_RNN_LANES covered columns of a row from `first` on */
+static void column_products(const work *w, const int8_t *row, int32_t first, int16_t *out) {
+    const rnnc_rnnpool *p = w->p;
+    const int8_t *pixels[RNNC_RNN_LANES];
+    int32_t start = column_of(p, first);
+    if (row != NULL && p->stride_w <= p->kernel_w && start >= 0 && start + RNNC_RNN_LANES <= p->in_width) {
+        const int8_t *pixel = row + start * p->in_channels;
+        for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane, pixel += p->in_channels) {
+            pixels[lane] = pixel;
+        }
+    } else {
+        for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
+            pixels[lane] = pixel_of(w, row, first + lane);
+        }
     }
-    centre_pixels(w, row, first);
-    rnnc_rnn_product(&w->p->w1, w->pixels, out, w->p->w1.rows);
+    input_products(w, pixels, out);
 }
 
 /* W1 x of one covered column of RNNC_RNN_LANES rows from `row` on; rows below the patch repeat its
  * last one. */
 static void row_products(const work *w, int32_t row, int32_t covered, int16_t *out) {
-    const rnnc_rnnpool *p = w->p;
-    int32_t channels = p->in_channels, width = w->p->w1.columns;
-    int32_t column = column_of(p, covered);
+    const int8_t *pixels[RNNC_RNN_LANES];
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
-        int16_t *centred = w->pixels + lane * width;
-        const int8_t *pixels = w->job->rows[least(row + lane, p->kernel_h - 1)];
-        clear(centred, width);
-        if (pixels != NULL && column >= 0 && column < p->in_width) {
-            rnnc_rnn_centre(pixels + column * channels, channels, p->in_zero_point, centred);
-        }
+        pixels[lane] = pixel_of(w, w->job->rows[least(row + lane, w->p->kernel_h - 1)], covered);
     }
-    rnnc_rnn_product(&w->p->w1, w->pixels, out, w->p->w1.rows);
+    input_products(w, pixels, out);
 }
 
 /* The next sweep's input products are made as they are needed, in the one place of w->products, but
@@ -169,6 +184,7 @@ static void read_on_demand(work *w, sweep_source source, int32_t row, int32_t co
     w->inputs.source = source;
     w->inputs.row = row;
     w->inputs.column = column;
+    w->inputs.slot = column % w->slots;
     w->inputs.longest_wait = 0;
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
         w->inputs.at[lane] = w->products + lane * w->p->w1.rows;
@@ -184,12 +200,12 @@ static void make_products(work *w, int32_t step) {
     int32_t h1 = w->p->w1.rows, shared = step - (w->p->kernel_h - w->p->product_rows);
     int16_t *out = w->products;
     if (shared >= 0) {
-        out = w->shared + (shared * w->slots + inputs->column % w->slots) * h1;
+        out = w->shared + (shared * w->slots + inputs->slot) * h1;
         for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
             inputs->at[lane] = out + lane * h1;
         }
     }
-    input_products(w, w->job->rows[step], inputs->column, out);
+    column_products(w, w->job->rows[step], inputs->column, out);
 }
 
 static void advance(sweep_inputs *inputs, int32_t step) {
@@ -240,7 +256,7 @@ static void summarise_row(work *w, int32_t k, int32_t first, int32_t patches) {
     int32_t start = first * w->column_step;
     int32_t span = (patches - 1) * w->column_step + p->kernel_w;
     for (int32_t column = 0; column < span; column += RNNC_RNN_LANES) {
-        input_products(w, w->job->rows[k], start + column, w->products + column * w->p->w1.rows);
+        column_products(w, w->job->rows[k], start + column, w->products + column * w->p->w1.rows);
     }
     w->inputs.source = READY;
     w->inputs.steady = 1;

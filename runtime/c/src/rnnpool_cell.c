@@ -28,6 +28,25 @@ void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t 
     }
 }
 
+static int32_t upper_half(int32_t word) {
+    return rnnc_asr(word, 16);
+}
+
+static int32_t lower_half(int32_t word) {
+    return ((word & 0xFFFF) ^ 0x8000) - 0x8000;
+}
+
+void rnnc_rnn_pixel_product(const int32_t *packed, int32_t rows, const int8_t *const *pixels, int16_t *out) {
+    for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
+        const int8_t *x = pixels[lane];
+        for (const int32_t *unit = packed; unit != packed + 3 * rows; unit += 3) {
+            int32_t even = lower_half(unit[0]) * x[0] + upper_half(unit[0]) * x[2];
+            int32_t odd = lower_half(unit[1]) * x[1] + upper_half(unit[1]) * x[3];
+            *out++ = (int16_t)saturate16(rnnc_asr(even + odd + unit[2], 8));
+        }
+    }
+}
+
 void rnnc_rnn_recur(const rnnc_rnn_cell *cell, const int16_t *state, int16_t *recurrent) {
     int32_t hidden = cell->recurrent.rows;
     rnnc_rnn_product(&cell->recurrent, state, recurrent, hidden);
@@ -42,7 +61,7 @@ static int32_t interpolate(const int32_t *table, int32_t x, int32_t bits) {
     int32_t place = rnnc_clamp(x, -16384, 16383) + 16384;
     int32_t entry = table[place >> bits];
     int32_t within = (place & (((int32_t)1 << bits) - 1)) << (15 - bits);
-    return entry + (((entry & 0xFFFF) ^ 0x8000) - 0x8000) * within;
+    return entry + lower_half(entry) * within;
 }
 
 static int32_t gate(const int32_t *table, int32_t x) {

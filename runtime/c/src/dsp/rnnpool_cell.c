@@ -97,7 +97,7 @@ typedef char place_of_rows[offsetof(rnnc_rnn_matrix, rows) == 4 ? 1 : -1];
     "bne 1b\n"                                                    \
     "pop {r1-r11, pc}\n"
 
-/* The products of matrices with 16, 8 and 4 columns and no shift. In assembly because
+/* The products of matrices with 16 and 8 columns and no shift. In assembly because
  * eight sums and two addresses leave four registers, which compilers do not make do with. */
 ASSEMBLY static void product_of_16(const rnnc_rnn_matrix *m UNUSED, const int16_t *vectors UNUSED,
                                    int16_t *out UNUSED, int32_t pitch UNUSED) {
@@ -114,47 +114,6 @@ ASSEMBLY static void product_of_8(const rnnc_rnn_matrix *m UNUSED, const int16_t
         PRODUCT_OF_FOUR_LANES(
             TWO_COLUMNS("0", "16", SET) TWO_COLUMNS("4", "16", ADD) TWO_COLUMNS("8", "16", ADD)
             TWO_COLUMNS("12", "16", ADD), "16") ::: "memory");
-}
-
-/* Two units of one lane whose vector is in x and y; weights r8 to r11. */
-#define FOUR_COLUMNS(x, y, to)                    \
-    SET("r12", "r8", x) ADD("r12", "r9", y)       \
-    SET("lr", "r10", x) ADD("lr", "r11", y)       \
-    PACK("r12", "lr")                             \
-    "str r12, [" to "], #4\n"
-
-/* Two lanes' vectors stay in r4 to r7 while the weights pass by. No LDM: it would want more than the
- * alignment of int16. */
-#define TWO_LANES                                 \
-    "ldr r4, [r1]\n"                              \
-    "ldr r5, [r1, #4]\n"                          \
-    "ldr r6, [r1, #8]\n"                          \
-    "ldr r7, [r1, #12]\n"                         \
-    "add r1, r1, #16\n"                           \
-    "add r3, r2, r3\n"                            \
-    "push {r0, r1, r3}\n"                         \
-    "ldr r1, [sp, #12]\n"                         \
-    "1: ldr r8, [r0]\n"                           \
-    "ldr r9, [r0, #4]\n"                          \
-    "ldr r10, [r0, #8]\n"                         \
-    "ldr r11, [r0, #12]\n"                        \
-    "add r0, r0, #16\n"                           \
-    FOUR_COLUMNS("r4", "r5", "r2")                \
-    FOUR_COLUMNS("r6", "r7", "r3")                \
-    "cmp r0, r1\n"                                \
-    "bne 1b\n"                                    \
-    "pop {r0, r1, r2}\n"                          \
-    "ldr r3, [sp, #8]\n"
-
-ASSEMBLY static void product_of_4(const rnnc_rnn_matrix *m UNUSED, const int16_t *vectors UNUSED,
-                                  int16_t *out UNUSED, int32_t pitch UNUSED) {
-    __asm__ volatile(
-        BEGIN_PRODUCT("8")
-        "ldr r2, [sp, #4]\n"
-        TWO_LANES
-        "add r2, r2, r3\n"
-        TWO_LANES
-        "pop {r1-r11, pc}\n" ::: "memory");
 }
 
 /* clang-format on */
@@ -188,8 +147,6 @@ void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t 
         product_of_16(m, vectors, out, pitch);
     } else if (m->shift == 0 && m->columns == 8) {
         product_of_8(m, vectors, out, pitch);
-    } else if (m->shift == 0 && m->columns == 4) {
-        product_of_4(m, vectors, out, pitch);
     } else {
         product_of_any(m, vectors, out, pitch);
     }

@@ -118,14 +118,26 @@ ASSEMBLY static void recur_sparse_16(const rnnc_rnn_cell *cell UNUSED, const int
 /* clang-format on */
 #endif
 
-void rnnc_rnn_recur(const rnnc_rnn_cell *cell, const int16_t *state, int16_t *recurrent) {
+/* Not inlined: its registers would be saved for the others too. */
+__attribute__((noinline)) static void recur_plain(const rnnc_rnn_cell *cell, const int16_t *state,
+                                                  int16_t *recurrent) {
     const int32_t hidden = cell->recurrent.rows;
+    rnnc_rnn_product(&cell->recurrent, state, recurrent, hidden);
+    for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
+        for (int32_t i = 0; i < hidden; i += 2, recurrent += 2) {
+            int32_t sum = __qadd16(load_pair(recurrent), load_pair(cell->bias + i));
+            memcpy(recurrent, &sum, sizeof(sum));
+        }
+    }
+}
+
+void rnnc_rnn_recur(const rnnc_rnn_cell *cell, const int16_t *state, int16_t *recurrent) {
 #if !RNNC_RNNPOOL_LIBRARY
     if (cell->form == RNNC_RNN_SPARSE) {
         recur_sparse_16(cell, state, recurrent);
         return;
     }
-    if (cell->form == RNNC_RNN_DENSE && hidden == 16) {
+    if (cell->form == RNNC_RNN_DENSE && cell->recurrent.rows == 16) {
         recur_dense_16(cell, state, recurrent);
         return;
     }
@@ -134,13 +146,7 @@ void rnnc_rnn_recur(const rnnc_rnn_cell *cell, const int16_t *state, int16_t *re
         return;
     }
 #endif
-    rnnc_rnn_product(&cell->recurrent, state, recurrent, hidden);
-    for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
-        for (int32_t i = 0; i < hidden; i += 2, recurrent += 2) {
-            int32_t sum = __qadd16(load_pair(recurrent), load_pair(cell->bias + i));
-            memcpy(recurrent, &sum, sizeof(sum));
-        }
-    }
+    recur_plain(cell, state, recurrent);
 }
 
 #endif
