@@ -53,13 +53,13 @@ void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t 
  * minus the zero point times all of them, by unit. */
 void rnnc_rnn_pixel_product(const int32_t *packed, int32_t rows, const int8_t *const *pixels, int16_t *out);
 
-/* sat16(product of the recurrent matrix and the state + bias), all lanes */
-void rnnc_rnn_recur(const rnnc_rnn_cell *cell, const int16_t *state, int16_t *recurrent);
+/* A state is followed by room for as much, for sat16(product of the recurrent matrix and the state +
+ * bias), all lanes. */
+void rnnc_rnn_recur(const rnnc_rnn_cell *cell, int16_t *state);
 
 /* The state of all lanes after a step by the input products of each lane and what rnnc_rnn_recur
  * made, in place; and after the first step, from the state 0. */
-void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, const int16_t *recurrent,
-                     int16_t *state);
+void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, int16_t *state);
 void rnnc_rnn_start(const rnnc_rnn_cell *cell, const int16_t *const *inputs, int16_t *state);
 
 #endif

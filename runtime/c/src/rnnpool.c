@@ -16,14 +16,11 @@
 #include "dsp/support_functions.h"
 #endif
 
-/* Counts are even. */
 static void clear(int16_t *values, int32_t count) {
 #if RNNC_USE_DSP && RNNC_CMSIS_DSP
     arm_fill_q15(0, values, (uint32_t)count);
 #else
-    for (const int16_t *end = values + count; values != end; values += 2) {
-        memset(values, 0, 2 * sizeof(*values));
-    }
+    memset(values, 0, (size_t)count * sizeof(*values));
 #endif
 }
 
@@ -31,9 +28,7 @@ static void copy(int16_t *to, const int16_t *from, int32_t count) {
 #if RNNC_USE_DSP && RNNC_RNNPOOL_LIBRARY
     arm_copy_q15(from, to, (uint32_t)count);
 #else
-    for (const int16_t *end = from + count; from != end; from += 2, to += 2) {
-        memcpy(to, from, 2 * sizeof(*to));
-    }
+    memcpy(to, from, (size_t)count * sizeof(*to));
 #endif
 }
 
@@ -227,7 +222,7 @@ static void advance(sweep_inputs *inputs, int32_t step) {
 static const int16_t *sweep(work *w, const rnnc_rnn_cell *cell, int32_t steps) {
     sweep_inputs *inputs = &w->inputs;
     int32_t hidden = cell->recurrent.rows;
-    int16_t *state = w->states, *recurrent = state + RNNC_RNN_LANES * hidden;
+    int16_t *state = w->states;
     for (int32_t step = 0; step < steps; ++step) {
         if (inputs->source != READY) {
             make_products(w, step);
@@ -235,8 +230,8 @@ static const int16_t *sweep(work *w, const rnnc_rnn_cell *cell, int32_t steps) {
             advance(inputs, step);
         }
         if (step > 0) {
-            rnnc_rnn_recur(cell, state, recurrent);
-            rnnc_rnn_update(cell, inputs->at, recurrent, state);
+            rnnc_rnn_recur(cell, state);
+            rnnc_rnn_update(cell, inputs->at, state);
         } else {
             rnnc_rnn_start(cell, inputs->at, state);
         }
@@ -353,13 +348,13 @@ static void finish_patch(work *w, int32_t patch, int32_t lane) {
     int8_t *out = (int8_t *)w->job->out + patch * RNNC_RNN_LANES * p->hidden2;
     int32_t used = p->hidden2, shift = p->out_shift;
     int32_t multiplier = p->out_multiplier, zero_point = p->out_zero_point;
-    for (int32_t way = 0; way < RNNC_RNN_LANES; ++way, states += hidden) {
+    const int16_t *order = p->order2;
+    for (int32_t way = 0; way < RNNC_RNN_LANES; ++way, states += hidden, out += used) {
         for (int32_t i = 0; i < used; ++i) {
             int32_t scaled =
                 rnnc_high_multiply_add(zero_point, rnnc_shift_left(states[i], shift), multiplier);
-            out[p->order2[i]] = (int8_t)rnnc_clamp(scaled, -128, 127);
+            out[order[i]] = (int8_t)rnnc_saturate(scaled);
         }
-        out += used;
     }
 }
 

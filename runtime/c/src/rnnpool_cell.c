@@ -47,8 +47,9 @@ void rnnc_rnn_pixel_product(const int32_t *packed, int32_t rows, const int8_t *c
     }
 }
 
-void rnnc_rnn_recur(const rnnc_rnn_cell *cell, const int16_t *state, int16_t *recurrent) {
+void rnnc_rnn_recur(const rnnc_rnn_cell *cell, int16_t *state) {
     int32_t hidden = cell->recurrent.rows;
+    int16_t *recurrent = state + RNNC_RNN_LANES * hidden;
     rnnc_rnn_product(&cell->recurrent, state, recurrent, hidden);
     for (int32_t i = 0; i < RNNC_RNN_LANES * hidden; ++i) {
         recurrent[i] = (int16_t)saturate16(recurrent[i] + cell->bias[i % hidden]);
@@ -85,9 +86,9 @@ static int32_t next_state(const rnnc_rnn_cell *cell, int32_t i, int32_t argument
     return z * state + c * u;
 }
 
-void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, const int16_t *recurrent,
-                     int16_t *state) {
+void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, int16_t *state) {
     int32_t hidden = cell->recurrent.rows;
+    const int16_t *recurrent = state + RNNC_RNN_LANES * hidden;
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
         for (int32_t i = 0; i < hidden; ++i, ++state) {
             int32_t argument = saturate16(inputs[lane][i] + *recurrent++);

@@ -51,6 +51,7 @@ typedef char place_of_packed_weights[offsetof(rnnc_rnn_cell, packed) == 20 ? 1 :
 /* All units, `tiles` being the code for two. Arguments as those of rnnc_rnn_recur; on the stack the place of the next
  * two products and the end of the first lane's. */
 #define ALL_UNITS(tiles, row)                  \
+    "add r2, r1, #4*" row "\n"                 \
     "add r3, r2, #" row "\n"                   \
     "push {r2-r11, lr}\n"                      \
     "ldr r0, [r0, #20]\n"                      \
@@ -79,8 +80,7 @@ typedef char place_of_packed_weights[offsetof(rnnc_rnn_cell, packed) == 20 ? 1 :
     "ldr lr, [r1, #" row "]\n"                 \
     FIRST_TILE(row)
 
-ASSEMBLY static void recur_dense_16(const rnnc_rnn_cell *cell UNUSED, const int16_t *state UNUSED,
-                                    int16_t *recurrent UNUSED) {
+ASSEMBLY static void recur_dense_16(const rnnc_rnn_cell *cell UNUSED, int16_t *state UNUSED) {
     __asm__ volatile(
         ALL_UNITS(
             FIRST_DENSE_TILE("32") DENSE_TILE("16", "4", "32") DENSE_TILE("24", "8", "32")
@@ -88,8 +88,7 @@ ASSEMBLY static void recur_dense_16(const rnnc_rnn_cell *cell UNUSED, const int1
             DENSE_TILE("56", "24", "32") DENSE_TILE("64", "28", "32") "add r0, r0, #72\n", "32") ::: "memory");
 }
 
-ASSEMBLY static void recur_dense_8(const rnnc_rnn_cell *cell UNUSED, const int16_t *state UNUSED,
-                                   int16_t *recurrent UNUSED) {
+ASSEMBLY static void recur_dense_8(const rnnc_rnn_cell *cell UNUSED, int16_t *state UNUSED) {
     __asm__ volatile(
         ALL_UNITS(
             FIRST_DENSE_TILE("16") DENSE_TILE("16", "4", "16") DENSE_TILE("24", "8", "16")
@@ -97,8 +96,7 @@ ASSEMBLY static void recur_dense_8(const rnnc_rnn_cell *cell UNUSED, const int16
 }
 
 /* After the first tile a word says how many of seven more are not there. */
-ASSEMBLY static void recur_sparse_16(const rnnc_rnn_cell *cell UNUSED, const int16_t *state UNUSED,
-                                     int16_t *recurrent UNUSED) {
+ASSEMBLY static void recur_sparse_16(const rnnc_rnn_cell *cell UNUSED, int16_t *state UNUSED) {
     __asm__ volatile(
         ALL_UNITS(
             "ldm r0!, {r2, r3, r10, r11, r12}\n"
@@ -119,9 +117,9 @@ ASSEMBLY static void recur_sparse_16(const rnnc_rnn_cell *cell UNUSED, const int
 #endif
 
 /* Not inlined: its registers would be saved for the others too. */
-__attribute__((noinline)) static void recur_plain(const rnnc_rnn_cell *cell, const int16_t *state,
-                                                  int16_t *recurrent) {
+__attribute__((noinline)) static void recur_plain(const rnnc_rnn_cell *cell, int16_t *state) {
     const int32_t hidden = cell->recurrent.rows;
+    int16_t *recurrent = state + RNNC_RNN_LANES * hidden;
     rnnc_rnn_product(&cell->recurrent, state, recurrent, hidden);
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
         for (int32_t i = 0; i < hidden; i += 2, recurrent += 2) {
@@ -131,22 +129,22 @@ __attribute__((noinline)) static void recur_plain(const rnnc_rnn_cell *cell, con
     }
 }
 
-void rnnc_rnn_recur(const rnnc_rnn_cell *cell, const int16_t *state, int16_t *recurrent) {
+void rnnc_rnn_recur(const rnnc_rnn_cell *cell, int16_t *state) {
 #if !RNNC_RNNPOOL_LIBRARY
     if (cell->form == RNNC_RNN_SPARSE) {
-        recur_sparse_16(cell, state, recurrent);
+        recur_sparse_16(cell, state);
         return;
     }
     if (cell->form == RNNC_RNN_DENSE && cell->recurrent.rows == 16) {
-        recur_dense_16(cell, state, recurrent);
+        recur_dense_16(cell, state);
         return;
     }
     if (cell->form == RNNC_RNN_DENSE) {
-        recur_dense_8(cell, state, recurrent);
+        recur_dense_8(cell, state);
         return;
     }
 #endif
-    recur_plain(cell, state, recurrent);
+    recur_plain(cell, state);
 }
 
 #endif

@@ -81,7 +81,6 @@ typedef char
     "movw r7, #0x7F80+" row "/4\n"                            \
     "movt r7, #0x7F80\n"                                      \
     first_added                                               \
-    "mov r2, r3\n"                                            \
     "1: ldr r9, [sp]\n"                                       \
     "ldr r0, [r9]\n"                                          \
     "ldr r3, [r9, #4]\n"                                      \
@@ -101,29 +100,29 @@ typedef char
     "pop {r4-r11, pc}\n"
 
 #define UPDATE(row, shift) \
-    ALL_LANES(row, shift, "mov r1, r2\n", "add r1, r1, #" row "\n", UPDATE_TWO_LANES)
+    ALL_LANES(row, shift, "add r1, r2, #4*" row "\n", "add r1, r1, #" row "\n", UPDATE_TWO_LANES)
 #define START(row, shift) \
     ALL_LANES(row, shift, "ldr r1, [r0, #24]\n", "sub r1, r1, #" row "\n", START_TWO_LANES)
 
 /* Cells of tables, of 16 and of 8 units. In assembly because the loop needs every register, and
  * compilers spill. */
 ASSEMBLY static void update_16(const rnnc_rnn_cell *cell UNUSED, const int16_t *const *inputs UNUSED,
-                               const int16_t *recurrent UNUSED, int16_t *state UNUSED) {
+                               int16_t *state UNUSED) {
     __asm__ volatile(UPDATE("32", "30") ::: "memory");
 }
 
 ASSEMBLY static void update_8(const rnnc_rnn_cell *cell UNUSED, const int16_t *const *inputs UNUSED,
-                              const int16_t *recurrent UNUSED, int16_t *state UNUSED) {
+                              int16_t *state UNUSED) {
     __asm__ volatile(UPDATE("16", "31") ::: "memory");
 }
 
 ASSEMBLY static void start_16(const rnnc_rnn_cell *cell UNUSED, const int16_t *const *inputs UNUSED,
-                              const int16_t *bias UNUSED, int16_t *state UNUSED) {
+                              int16_t *state UNUSED) {
     __asm__ volatile(START("32", "30") ::: "memory");
 }
 
 ASSEMBLY static void start_8(const rnnc_rnn_cell *cell UNUSED, const int16_t *const *inputs UNUSED,
-                             const int16_t *bias UNUSED, int16_t *state UNUSED) {
+                             int16_t *state UNUSED) {
     __asm__ volatile(START("16", "31") ::: "memory");
 }
 
@@ -216,8 +215,8 @@ __attribute__((noinline)) static void step_in_c(const rnnc_rnn_cell *cell, const
 
 /* Neither is inlined: their registers would be saved for the assembly too. */
 __attribute__((noinline)) static void update_in_c(const rnnc_rnn_cell *cell, const int16_t *const *inputs,
-                                                  const int16_t *recurrent, int16_t *state) {
-    step_in_c(cell, inputs, recurrent, 0, state);
+                                                  int16_t *state) {
+    step_in_c(cell, inputs, state + RNNC_RNN_LANES * cell->recurrent.rows, 0, state);
 }
 
 __attribute__((noinline)) static void start_in_c(const rnnc_rnn_cell *cell, const int16_t *const *inputs,
@@ -229,22 +228,21 @@ __attribute__((noinline)) static void start_in_c(const rnnc_rnn_cell *cell, cons
     step_in_c(cell, inputs, cell->bias, -hidden, state);
 }
 
-void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, const int16_t *recurrent,
-                     int16_t *state) {
+void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, int16_t *state) {
     if (cell->g_tables != NULL && cell->recurrent.rows == 16) {
-        update_16(cell, inputs, recurrent, state);
+        update_16(cell, inputs, state);
     } else if (cell->g_tables != NULL && cell->recurrent.rows == 8) {
-        update_8(cell, inputs, recurrent, state);
+        update_8(cell, inputs, state);
     } else {
-        update_in_c(cell, inputs, recurrent, state);
+        update_in_c(cell, inputs, state);
     }
 }
 
 void rnnc_rnn_start(const rnnc_rnn_cell *cell, const int16_t *const *inputs, int16_t *state) {
     if (cell->g_tables != NULL && cell->recurrent.rows == 16) {
-        start_16(cell, inputs, cell->bias, state);
+        start_16(cell, inputs, state);
     } else if (cell->g_tables != NULL && cell->recurrent.rows == 8) {
-        start_8(cell, inputs, cell->bias, state);
+        start_8(cell, inputs, state);
     } else {
         start_in_c(cell, inputs, state);
     }
