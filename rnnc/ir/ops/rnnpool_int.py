@@ -23,7 +23,14 @@ from rnnc.ir.ops.rnnpool_cell import (
     quantise_cell,
 )
 from rnnc.ir.ops.rnnpool_geometry import LANES, Geometry, Pads, Pair, Sizes, pooled_shape
-from rnnc.ir.ops.rnnpool_packing import UnitOrder, cell_members, matrix_members, pixel_weights, unit_order
+from rnnc.ir.ops.rnnpool_packing import (
+    UnitOrder,
+    cell_members,
+    describe_choice,
+    matrix_members,
+    pixel_weights,
+    unit_order,
+)
 from rnnc.ir.types import Quant, TensorType
 
 Number = TypeVar("Number", np.int64, np.float64)
@@ -167,10 +174,7 @@ class RnnPoolInt(IntOp):
         )
 
     def kernel(self, inputs: Sequence[TensorType], output: TensorType) -> Kernel:
-        rnn1, rnn2 = self.cells()
-        order1, order2 = self.unit_orders
-        rnn1 = rnn1.reordered(order1, np.arange(self.w1.shape[1]))
-        rnn2 = rnn2.reordered(order2, order1)
+        rnn1, rnn2, order2 = self.kernel_cells
         members = {
             **matrix_members("w1", rnn1.w, rnn1.w_shift),
             **matrix_members("w2", rnn2.w, rnn2.w_shift),
@@ -197,11 +201,17 @@ class RnnPoolInt(IntOp):
         }
         return Kernel("rnnc_rnnpool_s8", "rnnc_rnnpool", members, "rnnpool", ("rnnpool_cell",))
 
+    def choices(self) -> tuple[str, ...]:
+        rnn1, rnn2, _ = self.kernel_cells
+        return describe_choice("R1", rnn1), describe_choice("R2", rnn2)
+
     @cached_property
-    def unit_orders(self) -> tuple[UnitOrder, UnitOrder]:
-        """The orders in which the kernel has the units of both cells."""
+    def kernel_cells(self) -> tuple[FixedCell, FixedCell, UnitOrder]:
+        """The cells with their units in the order that the kernel has them in, and that order of RNN2."""
         rnn1, rnn2 = self.cells()
-        return unit_order(rnn1), unit_order(rnn2)
+        order1, order2 = unit_order(rnn1), unit_order(rnn2)
+        rnn1 = rnn1.reordered(order1, np.arange(self.w1.shape[1]))
+        return rnn1, rnn2.reordered(order2, order1), order2
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:

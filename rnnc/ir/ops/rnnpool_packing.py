@@ -20,7 +20,7 @@ SPARSE_SIZE = 16
 """Hidden units for which there is a kernel of sparse matrices."""
 PIXEL_CHANNELS = 4
 """Input channels for which W1 is multiplied with raw pixels."""
-STARTS = 4
+STARTS = 8
 """Random orders of units from which better ones are searched."""
 Tiles = npt.NDArray[np.int64]
 UnitOrder = npt.NDArray[np.int64]
@@ -65,16 +65,44 @@ def packed_matrix(cell: FixedCell) -> tuple[str, npt.NDArray[np.int32] | None]:
 
     PLAIN where sums can saturate, or where there is no kernel of the cell's size.
     """
-    weights, bias = even_matrix(cell.r).astype(np.int64), even_matrix(cell.bias)[0].astype(np.int64)
-    size = len(weights)
-    largest = np.abs(weights).sum(axis=1) + np.abs(bias)
-    if cell.r_shift or np.abs(weights).max() >= 2**14 or largest.max() >= 2**15 or size not in DENSE_SIZES:
+    if not _can_pack(cell):
         return "PLAIN", None
-    tiles = _words(2 * weights).reshape(size // 2, 2, size // 2).transpose(0, 2, 1)
-    starts = (bias << 16).reshape(-1, 2)
+    tiles = _tiles(cell)
+    size = 2 * len(tiles)
+    starts = (even_matrix(cell.bias)[0].astype(np.int64) << 16).reshape(-1, 2)
     if size == SPARSE_SIZE and _sparse_cycles(tiles) < _dense_cycles(size):
         return "SPARSE", _int32(np.concatenate(list(_sparse(tiles, starts))))
     return "DENSE", _int32(np.concatenate([starts, tiles.reshape(size // 2, -1)], axis=1).ravel())
+
+
+def describe_choice(name: str, cell: FixedCell) -> str:
+    """What packed_matrix chose for a cell and what the kernel takes for four lanes either way, for the report."""
+    kept = f"{name}: {np.count_nonzero(cell.r)} of {cell.r.size} weights are not 0"
+    form, _ = packed_matrix(cell)
+    size = even(len(cell.r))
+    if form == "PLAIN":
+        return f"{kept}: dense, without a kernel of its size and range"
+    if size != SPARSE_SIZE:
+        return f"{kept}: dense, {_dense_cycles(size)} cycles"
+    tiles = _tiles(cell)
+    cycles = f"{_sparse_cycles(tiles)} cycles sparse, {_dense_cycles(size)} dense"
+    used = np.count_nonzero(tiles.any(axis=2))
+    return f"{kept}, in {used} of {tiles.shape[0] * tiles.shape[1]} tiles: {form.lower()}, {cycles}"
+
+
+def _tiles(cell: FixedCell) -> Tiles:
+    """The doubled weights as words [row of tiles, tile, unit]."""
+    weights = even_matrix(cell.r).astype(np.int64)
+    half = len(weights) // 2
+    return _words(2 * weights).reshape(half, 2, half).transpose(0, 2, 1)
+
+
+def _can_pack(cell: FixedCell) -> bool:
+    """Whether there is a kernel of this size, doubled weights fit 16 bits and no sum saturates."""
+    weights, bias = cell.r.astype(np.int64), cell.bias[0].astype(np.int64)
+    largest = (np.abs(weights).sum(axis=1) + np.abs(bias)).max()
+    fits = np.abs(weights).max() < 2**14 and largest < 2**15
+    return bool(fits) and cell.r_shift == 0 and even(len(weights)) in DENSE_SIZES
 
 
 def _sparse(tiles: Tiles, starts: Tiles) -> Iterator[Tiles]:
@@ -97,7 +125,8 @@ def _columns(row: Tiles) -> list[int]:
 
 
 def _sparse_cycles(tiles: Tiles) -> int:
-    return sum(44 + 19 * (len(_columns(row)) - 1) for row in tiles)
+    """Of rnnpool_cell_recur.c, without the call, by the timings of docs/profiling.md."""
+    return sum(43 + 19 * (len(_columns(row)) - 1) for row in tiles)
 
 
 def _dense_cycles(size: int) -> int:
@@ -120,7 +149,7 @@ def unit_order(cell: FixedCell) -> UnitOrder:
     cell mean the same in any order.
     """
     units = np.arange(len(cell.r))
-    if packed_matrix(cell)[0] != "SPARSE":
+    if not _can_pack(cell) or even(len(units)) != SPARSE_SIZE:
         return units
     best, fewest = units, _count_tiles(cell.r, units)
     rng = np.random.default_rng(0)
