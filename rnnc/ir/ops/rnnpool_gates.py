@@ -31,8 +31,8 @@ RANGE_BITS = 15
 """Tables cover gate arguments of 15 bits, [-8, 8)."""
 SEGMENT_BITS = 6
 """A table of one function has 512 segments of 2^6."""
-UNIT_SEGMENT_BITS = 8
-"""z and g have 128 segments of 2^8, an eighth each."""
+UNIT_SEGMENT_BITS = 7
+"""z and g have 256 segments of 2^7, a sixteenth each."""
 
 
 def sat16(x: Int64Array) -> Int64Array:
@@ -95,12 +95,12 @@ def gate_table(name: str) -> Int32Array:
 
 
 def z_table() -> Int32Array:
-    """Segments of z over [-8, 8), in Q15 [128]."""
+    """Segments of z over [-8, 8), in Q15 [256]."""
     return _segments(_between(gate_real("Sigmoid", _nodes(UNIT_SEGMENT_BITS, 1))) * 2.0**15)
 
 
 def g_tables(leads: npt.NDArray[np.int16], zeta: int, nu: int) -> Int32Array:
-    """Segments of g over [-8, 8) of units with these ``leads`` in Q11, in Q14 [units, 128]; zeta and nu in Q15."""
+    """Segments of g over [-8, 8) of units with these ``leads`` in Q11, in Q14 [units, 256]; zeta and nu in Q15."""
     a = _nodes(UNIT_SEGMENT_BITS, 1)
     z = gate_real("Sigmoid", a)
     share = (zeta * (1 - z) + nu) / 2.0**15

@@ -76,8 +76,8 @@ static int32_t update(const int32_t *table, int32_t x) {
 /* The next state of unit i, in Q30 */
 static int32_t next_state(const rnnc_rnn_cell *cell, int32_t i, int32_t argument, int32_t state) {
     if (cell->g_tables != NULL) {
-        int32_t z = rnnc_asr(interpolate(cell->z_table, argument, 8), 16);
-        return z * state + interpolate(cell->g_tables + 128 * i, argument, 8);
+        int32_t z = rnnc_asr(interpolate(cell->z_table, argument, 7), 16);
+        return z * state + interpolate(cell->g_tables + 256 * i, argument, 7);
     }
     int32_t zeta = (65536 - (cell->blend & 0xFFFF)) & 0xFFFF;
     int32_t z = gate(cell->gate_table, argument);

@@ -20,9 +20,9 @@ typedef char
     "ldr r9, " added "\n"              \
     "qadd16 r8, r8, r9\n"              \
     "ssat16 r8, #15, r8\n"             \
-    "sbfx r9, r8, #8, #8\n"            \
-    "asr r10, r8, #24\n"               \
-    "and r8, r7, r8, lsl #7\n"
+    "sbfx r9, r8, #7, #9\n"            \
+    "asr r10, r8, #23\n"               \
+    "and r8, r7, r8, lsl #8\n"
 
 #define STORE_TWO_STATES(next)         \
     "ssat r9, #16, r9, asr #15\n"      \
@@ -64,8 +64,8 @@ typedef char
     START_TWO_UNITS("[r3]", "[r1], #4", "", "[r2, #" row "-4]")
 
 #define NEXT_TABLES                    \
-    "add r5, r5, #1024\n"              \
-    "add r6, r6, #1024\n"
+    "add r5, r5, #2048\n"              \
+    "add r6, r6, #2048\n"
 
 /* Two lanes after the other two, four units at a time. Arguments as those of rnnc_rnn_update. r0 and
  * r3 inputs, r1 what is added, r2 states, r4 the middle of z's table, r5 and r6 those of g's. The
@@ -75,11 +75,11 @@ typedef char
     "push {r1, r4-r11, lr}\n"                                 \
     "ldr r4, [r0, #32]\n"                                     \
     "ldr r5, [r0, #36]\n"                                     \
-    "add r4, r4, #256\n"                                      \
-    "add r5, r5, #256\n"                                      \
-    "add r6, r5, #512\n"                                      \
-    "movw r7, #0x7F80+" row "/4\n"                            \
-    "movt r7, #0x7F80\n"                                      \
+    "add r4, r4, #512\n"                                      \
+    "add r5, r5, #512\n"                                      \
+    "add r6, r5, #1024\n"                                     \
+    "movw r7, #0x7F00+" row "/4\n"                            \
+    "movt r7, #0x7F00\n"                                      \
     first_added                                               \
     "1: ldr r9, [sp]\n"                                       \
     "ldr r0, [r9]\n"                                          \
@@ -92,8 +92,8 @@ typedef char
     "bne 2b\n"                                                \
     "add r2, r2, #" row "\n"                                  \
     next_added                                                \
-    "sub r5, r5, #256*" row "\n"                              \
-    "sub r6, r6, #256*" row "\n"                              \
+    "sub r5, r5, #512*" row "\n"                              \
+    "sub r6, r6, #512*" row "\n"                              \
     "lsls r8, r7, #25\n"                                      \
     "bne 1b\n"                                                \
     "add sp, sp, #4\n"                                        \
@@ -188,12 +188,12 @@ static inline __attribute__((always_inline)) void update_lanes(const rnnc_rnn_ce
 /* Cells of tables, of any size */
 static void update_any(const rnnc_rnn_cell *cell, const int16_t *const *inputs, const int16_t *recurrent,
                        int32_t next_lane, int16_t *state) {
-    const int32_t *z_table = cell->z_table + 64;
+    const int32_t *z_table = cell->z_table + 128;
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane, recurrent += next_lane) {
-        const int32_t *g_table = cell->g_tables + 64;
-        for (int32_t i = 0; i < cell->recurrent.rows; ++i, g_table += 128, ++state) {
+        const int32_t *g_table = cell->g_tables + 128;
+        for (int32_t i = 0; i < cell->recurrent.rows; ++i, g_table += 256, ++state) {
             int32_t argument = saturate_to_15_bits(inputs[lane][i] + *recurrent++);
-            int32_t segment = argument >> 8, within = (argument & 255) << 7;
+            int32_t segment = argument >> 7, within = (argument & 127) << 8;
             int32_t z = interpolate(z_table, segment, within) >> 16;
             *state = (int16_t)saturate_q15(z * *state + interpolate(g_table, segment, within));
         }
