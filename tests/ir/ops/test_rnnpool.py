@@ -23,6 +23,7 @@ from rnnc.ir.importing import SourceNode
 from rnnc.ir.op import Const, evaluate
 from rnnc.ir.ops import rnnpool_cell as cell
 from rnnc.ir.ops import rnnpool_gates as fixed_gates
+from rnnc.ir.ops import rnnpool_packing as packing
 from rnnc.ir.ops.rnnpool import RnnPool
 from rnnc.ir.ops.rnnpool_int import Case, RnnPoolInt, sample
 from rnnc.ir.types import Quant, TensorType
@@ -280,6 +281,55 @@ def test_samples_have_recurrent_matrices_in_every_form() -> None:
         members = case.sample.op.kernel(case.sample.inputs, case.sample.output).members  # type: ignore[union-attr]
         found |= {(members[f"rnn{n}.form"], members[f"rnn{n}.recurrent.rows"]) for n in (1, 2)}
     assert {("RNNC_RNN_DENSE", 8), ("RNNC_RNN_DENSE", 16), ("RNNC_RNN_SPARSE", 16), ("RNNC_RNN_PLAIN", 8)} <= found
+
+
+def test_units_are_ordered_for_few_tiles() -> None:
+    rng = np.random.default_rng(10)
+    op = sample(rng, replace(FACE, density=0.3)).op
+    assert isinstance(op, RnnPoolInt)
+    cell1, _, order = op.kernel_cells
+    assert sorted(order) == list(range(16))
+
+    def tiles(matrix: npt.NDArray[np.int16]) -> int:
+        return int(np.count_nonzero(matrix.reshape(8, 2, 8, 2).any(axis=(1, 3))))
+
+    assert tiles(cell1.r) <= 42 < tiles(op.r1)
+    (choice, _) = op.choices()
+    assert f"in {tiles(cell1.r)} of 64 tiles: sparse" in choice
+
+
+@pytest.mark.parametrize(("density", "gain", "form"), [(1.0, 1.0, "DENSE"), (0.2, 1.0, "SPARSE"), (0.2, 64.0, "PLAIN")])
+def test_packed_matrices_mean_the_same(density: float, gain: float, form: str) -> None:
+    """Unpacked as the kernel reads it: twice the weights, and the biases in the upper half."""
+    case = replace(FACE, density=density, gain=gain)
+    fixed = sample(np.random.default_rng(11), case).op.kernel_cells[0]  # type: ignore[union-attr]
+    found, packed = packing.packed_matrix(fixed)
+    assert found == form
+    if packed is None:
+        return
+    stream, at, matrix = iter(packed.tolist()), 0, np.zeros((16, 16), np.int64)
+
+    def put(words: Sequence[int], row: int) -> None:
+        for unit, word in enumerate(words):
+            matrix[row + unit, at : at + 2] = ((word & 0xFFFF) ^ 0x8000) - 0x8000, word >> 16
+
+    for row in range(0, 16, 2):
+        biases = [next(stream), next(stream)] if form == "DENSE" else []
+        more = 7
+        for number in range(8):
+            if number > more:
+                break
+            words = [next(stream), next(stream)]
+            if form == "SPARSE":
+                biases = biases if number else [next(stream), next(stream)]
+                at += next(stream) // 2
+                more = more if number else 7 - next(stream)
+            else:
+                at = 2 * number
+            put(words, row)
+        assert biases == [int(fixed.bias[0, row]) << 16, int(fixed.bias[0, row + 1]) << 16]
+    assert next(stream, None) is None
+    assert np.array_equal(matrix, 2 * fixed.r)
 
 
 def rnnpool_cases() -> list[kernels.Case]:
