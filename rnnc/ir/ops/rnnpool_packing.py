@@ -44,7 +44,7 @@ def cell_members(name: str, cell: FixedCell) -> dict[str, Field]:
     form, packed = packed_matrix(cell)
     return {
         **matrix_members(f"{name}.recurrent", cell.r, cell.r_shift),
-        f"{name}.form": f"RNNC_RNN_{form}",
+        f"{name}.form": f"RNNC_RNN_{form}" if packed is None else f"RNNC_RNN_{form}_{len(bias[0])}",
         f"{name}.packed": None if packed is None else Table("int32_t", packed),
         f"{name}.bias": Table("int16_t", bias[0]),
         f"{name}.lead": Table("int16_t", bias[1]),
@@ -63,7 +63,7 @@ def _alone(cell: FixedCell, function: str) -> Table | None:
 def packed_matrix(cell: FixedCell) -> tuple[str, npt.NDArray[np.int32] | None]:
     """The recurrent matrix and the biases in the form that takes the kernel the fewest cycles, and its name.
 
-    PLAIN where sums can saturate, or where there is no kernel of the cell's size.
+    PLAIN where sums can saturate, or where there is no kernel of the cell's size and gates.
     """
     if not _can_pack(cell):
         return "PLAIN", None
@@ -81,7 +81,7 @@ def describe_choice(name: str, cell: FixedCell) -> str:
     form, _ = packed_matrix(cell)
     size = even(len(cell.r))
     if form == "PLAIN":
-        return f"{kept}: dense, without a kernel of its size and range"
+        return f"{kept}: dense, without a kernel of its size, gates and range"
     if size != SPARSE_SIZE:
         return f"{kept}: dense, {_dense_cycles(size)} cycles"
     tiles = _tiles(cell)
@@ -98,15 +98,15 @@ def _tiles(cell: FixedCell) -> Tiles:
 
 
 def _can_pack(cell: FixedCell) -> bool:
-    """Whether there is a kernel of this size, doubled weights fit 16 bits and no sum saturates."""
+    """Whether there is a kernel of these gates and this size, doubled weights fit 16 bits and no sum saturates."""
     weights, bias = cell.r.astype(np.int64), cell.bias[0].astype(np.int64)
     largest = (np.abs(weights).sum(axis=1) + np.abs(bias)).max()
     fits = np.abs(weights).max() < 2**14 and largest < 2**15
-    return bool(fits) and cell.r_shift == 0 and even(len(weights)) in DENSE_SIZES
+    return bool(fits) and cell.r_shift == 0 and cell.smooth and even(len(weights)) in DENSE_SIZES
 
 
 def _sparse(tiles: Tiles, starts: Tiles) -> Iterator[Tiles]:
-    """What rnnpool_cell_recur.c reads for every two units: weights, biases and distance of the first tile, how many
+    """What rnnpool_cell_step.c reads for every two units: weights, biases and distance of the first tile, how many
     of the others are missing, weights and distances of those that are not.
     """
     at = 0
@@ -125,7 +125,7 @@ def _columns(row: Tiles) -> list[int]:
 
 
 def _sparse_cycles(tiles: Tiles) -> int:
-    """Of rnnpool_cell_recur.c, without the call, by the timings of docs/profiling.md."""
+    """Of rnnpool_cell_step.c, without the call, by the timings of docs/profiling.md."""
     return sum(43 + 19 * (len(_columns(row)) - 1) for row in tiles)
 
 

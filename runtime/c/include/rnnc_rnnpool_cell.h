@@ -27,7 +27,8 @@ typedef struct {
     int32_t shift;
 } rnnc_rnn_matrix;
 
-typedef enum { RNNC_RNN_PLAIN, RNNC_RNN_DENSE, RNNC_RNN_SPARSE } rnnc_rnn_form;
+/* How the recurrent matrix is packed, and the number of units: src/dsp/rnnpool_cell_step.c */
+typedef enum { RNNC_RNN_PLAIN, RNNC_RNN_DENSE_8, RNNC_RNN_DENSE_16, RNNC_RNN_SPARSE_16 } rnnc_rnn_form;
 
 /* Biases and leads are padded like the matrix. Either all units are tables of z and g, or there are
  * tables for the functions that are smooth, NULL for those that are not. */
@@ -53,13 +54,9 @@ void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t 
  * minus the zero point times all of them, by unit. */
 void rnnc_rnn_pixel_product(const int32_t *packed, int32_t rows, const int8_t *const *pixels, int16_t *out);
 
-/* A state is followed by room for as much, for sat16(product of the recurrent matrix and the state +
- * bias), all lanes. */
-void rnnc_rnn_recur(const rnnc_rnn_cell *cell, int16_t *state);
-
-/* The state of all lanes after a step by the input products of each lane and what rnnc_rnn_recur
- * made, in place; and after the first step, from the state 0. */
-void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, int16_t *state);
+/* One step of all lanes, in place, by the input products of each lane; and the first step, from the
+ * state 0. A state is followed by room for as much, where the recurrent products go. */
+void rnnc_rnn_step(const rnnc_rnn_cell *cell, const int16_t *const *inputs, int16_t *state);
 void rnnc_rnn_start(const rnnc_rnn_cell *cell, const int16_t *const *inputs, int16_t *state);
 
 #endif

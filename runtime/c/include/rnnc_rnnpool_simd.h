@@ -44,5 +44,12 @@ RNNC_SATURATE(saturate_pair_to_15_bits, "ssat16", "15", "")
 
 #define UNUSED __attribute__((unused))
 
+/* sat16(product of the recurrent matrix and the state + bias), all lanes, behind the state */
+void rnnc_rnn_recur(const rnnc_rnn_cell *cell, int16_t *state);
+
+/* What rnnc_rnn_step and rnnc_rnn_start do, for cells without a kernel of their own */
+void rnnc_rnn_step_any(const rnnc_rnn_cell *cell, const int16_t *const *inputs, int16_t *state);
+void rnnc_rnn_start_any(const rnnc_rnn_cell *cell, const int16_t *const *inputs, int16_t *state);
+
 #endif
 #endif

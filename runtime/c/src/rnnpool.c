@@ -63,8 +63,9 @@ typedef struct {
     int32_t slots;
     int32_t column_step; /* covered columns between the starts of neighbouring patches */
     int32_t columns_made;
-    int8_t blank[4];     /* a pixel of padding, as far as rnnc_rnn_pixel_product reads */
-    sweep_inputs inputs; /* of the sweep under way */
+    const int8_t *at[RNNC_RNN_LANES]; /* pixels whose W1 x is next */
+    int8_t blank[4];                  /* a pixel of padding, as far as rnnc_rnn_pixel_product reads */
+    sweep_inputs inputs;              /* of the sweep under way */
 } work;
 
 static int32_t lane_multiple(int32_t count) {
@@ -81,7 +82,7 @@ static int32_t most(int32_t a, int32_t b) {
 
 static void divide_scratch(work *w) {
     const rnnc_rnnpool *p = w->p;
-    int32_t h1 = w->p->w1.rows, h2 = w->p->w2.rows, rows = p->kernel_h;
+    int32_t h1 = p->w1.rows, h2 = p->w2.rows, rows = p->kernel_h;
     int32_t columns = RNNC_RNN_LANES, window;
     if (p->batch == 1) { /* whole groups of rows, from the top or from below the kept ones */
         window = most(lane_multiple(rows), p->kept_rows + lane_multiple(rows - p->kept_rows));
@@ -91,7 +92,7 @@ static void divide_scratch(work *w) {
         window = RNNC_RNN_LANES * rows;
     }
     w->pixels = w->job->scratch;
-    w->states = w->pixels + RNNC_RNN_LANES * w->p->w1.columns;
+    w->states = w->pixels + RNNC_RNN_LANES * p->w1.columns;
     w->products = w->states + 2 * RNNC_RNN_LANES * most(h1, h2);
     w->slots = lane_multiple(p->kernel_w + RNNC_RNN_LANES - 1);
     w->shared = w->products + columns * h1;
@@ -125,52 +126,48 @@ static const int8_t *pixel_of(const work *w, const int8_t *row, int32_t covered)
                                                                  : w->blank;
 }
 
-/* W1 x of a pixel for each lane */
-static void input_products(const work *w, const int8_t *const *pixels, int16_t *out) {
+/* The next pixels are those of RNNC_RNN_LANES covered columns of a row from `first` on. */
+static void take_columns(work *w, const int8_t *row, int32_t first) {
     const rnnc_rnnpool *p = w->p;
-    int32_t width = p->w1.columns;
-    if (p->pixel_weights != NULL) {
-        rnnc_rnn_pixel_product(p->pixel_weights, p->w1.rows, pixels, out);
-        return;
-    }
-    for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
-        int16_t *centred = w->pixels + lane * width;
-        if (pixels[lane] == w->blank || p->in_channels != width) {
-            clear(centred, width);
-        }
-        if (pixels[lane] != w->blank) {
-            rnnc_rnn_centre(pixels[lane], p->in_channels, p->in_zero_point, centred);
-        }
-    }
-    rnnc_rnn_product(&p->w1, w->pixels, out, p->w1.rows);
-}
-
-/* W1 x of RNNC_RNN_LANES covered columns of a row from `first` on */
-static void column_products(const work *w, const int8_t *row, int32_t first, int16_t *out) {
-    const rnnc_rnnpool *p = w->p;
-    const int8_t *pixels[RNNC_RNN_LANES];
     int32_t start = column_of(p, first);
     if (row != NULL && p->stride_w <= p->kernel_w && start >= 0 && start + RNNC_RNN_LANES <= p->in_width) {
         const int8_t *pixel = row + start * p->in_channels;
         for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane, pixel += p->in_channels) {
-            pixels[lane] = pixel;
+            w->at[lane] = pixel;
         }
     } else {
         for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
-            pixels[lane] = pixel_of(w, row, first + lane);
+            w->at[lane] = pixel_of(w, row, first + lane);
         }
     }
-    input_products(w, pixels, out);
 }
 
-/* W1 x of one covered column of RNNC_RNN_LANES rows from `row` on; rows below the patch repeat its
- * last one. */
-static void row_products(const work *w, int32_t row, int32_t covered, int16_t *out) {
-    const int8_t *pixels[RNNC_RNN_LANES];
+/* The next pixels are those of one covered column of RNNC_RNN_LANES rows from `row` on; rows below the
+ * patch repeat its last one. */
+static void take_rows(work *w, int32_t row, int32_t covered) {
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
-        pixels[lane] = pixel_of(w, w->job->rows[least(row + lane, w->p->kernel_h - 1)], covered);
+        w->at[lane] = pixel_of(w, w->job->rows[least(row + lane, w->p->kernel_h - 1)], covered);
     }
-    input_products(w, pixels, out);
+}
+
+/* W1 x of the next pixels */
+static void input_products(const work *w, int16_t *out) {
+    const rnnc_rnnpool *p = w->p;
+    int32_t width = p->w1.columns;
+    if (p->pixel_weights != NULL) {
+        rnnc_rnn_pixel_product(p->pixel_weights, p->w1.rows, w->at, out);
+        return;
+    }
+    for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
+        int16_t *centred = w->pixels + lane * width;
+        if (w->at[lane] == w->blank || p->in_channels != width) {
+            clear(centred, width);
+        }
+        if (w->at[lane] != w->blank) {
+            rnnc_rnn_centre(w->at[lane], p->in_channels, p->in_zero_point, centred);
+        }
+    }
+    rnnc_rnn_product(&p->w1, w->pixels, out, p->w1.rows);
 }
 
 /* The next sweep's input products are made as they are needed, in the one place of w->products, but
@@ -189,7 +186,8 @@ static void read_on_demand(work *w, sweep_source source, int32_t row, int32_t co
 static void make_products(work *w, int32_t step) {
     sweep_inputs *inputs = &w->inputs;
     if (inputs->source == OF_ROWS) {
-        row_products(w, inputs->row, inputs->column + step, w->products);
+        take_rows(w, inputs->row, inputs->column + step);
+        input_products(w, w->products);
         return;
     }
     int32_t h1 = w->p->w1.rows, shared = step - (w->p->kernel_h - w->p->product_rows);
@@ -200,7 +198,8 @@ static void make_products(work *w, int32_t step) {
             inputs->at[lane] = out + lane * h1;
         }
     }
-    column_products(w, w->job->rows[step], inputs->column, out);
+    take_columns(w, w->job->rows[step], inputs->column);
+    input_products(w, out);
 }
 
 static void advance(sweep_inputs *inputs, int32_t step) {
@@ -230,8 +229,7 @@ static const int16_t *sweep(work *w, const rnnc_rnn_cell *cell, int32_t steps) {
             advance(inputs, step);
         }
         if (step > 0) {
-            rnnc_rnn_recur(cell, state);
-            rnnc_rnn_update(cell, inputs->at, state);
+            rnnc_rnn_step(cell, inputs->at, state);
         } else {
             rnnc_rnn_start(cell, inputs->at, state);
         }
@@ -251,18 +249,19 @@ static void summarise_row(work *w, int32_t k, int32_t first, int32_t patches) {
     int32_t start = first * w->column_step;
     int32_t span = (patches - 1) * w->column_step + p->kernel_w;
     for (int32_t column = 0; column < span; column += RNNC_RNN_LANES) {
-        column_products(w, w->job->rows[k], start + column, w->products + column * w->p->w1.rows);
+        take_columns(w, w->job->rows[k], start + column);
+        input_products(w, w->products + column * p->w1.rows);
     }
     w->inputs.source = READY;
     w->inputs.steady = 1;
     w->inputs.longest_wait = 0;
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
         /* lanes without a patch repeat the last one */
-        w->inputs.at[lane] = w->products + least(lane, patches - 1) * w->column_step * w->p->w1.rows;
-        w->inputs.delta[lane] = w->p->w1.rows;
+        w->inputs.at[lane] = w->products + least(lane, patches - 1) * w->column_step * p->w1.rows;
+        w->inputs.delta[lane] = p->w1.rows;
     }
-    const int16_t *summaries = sweep(w, &w->p->rnn1, p->kernel_w);
-    rnnc_rnn_product(&w->p->w2, summaries, w->window + k * w->p->w2.rows, p->kernel_h * w->p->w2.rows);
+    const int16_t *summaries = sweep(w, &p->rnn1, p->kernel_w);
+    rnnc_rnn_product(&p->w2, summaries, w->window + k * p->w2.rows, p->kernel_h * p->w2.rows);
 }
 
 /* The next sweep goes along RNNC_RNN_LANES rows, of which `row` is the first, over products that the
@@ -342,9 +341,9 @@ static int32_t read_summaries(work *w, int32_t patch, const int16_t *window) {
 /* RNN2 over the summaries of one patch, both ways over both kinds at once. */
 static void finish_patch(work *w, int32_t patch, int32_t lane) {
     const rnnc_rnnpool *p = w->p;
-    int32_t hidden = w->p->w2.rows;
+    int32_t hidden = p->w2.rows;
     int32_t steps = read_summaries(w, patch, w->window + lane * p->kernel_h * hidden);
-    const int16_t *states = sweep(w, &w->p->rnn2, steps);
+    const int16_t *states = sweep(w, &p->rnn2, steps);
     int8_t *out = (int8_t *)w->job->out + patch * RNNC_RNN_LANES * p->hidden2;
     int32_t used = p->hidden2, shift = p->out_shift;
     int32_t multiplier = p->out_multiplier, zero_point = p->out_zero_point;

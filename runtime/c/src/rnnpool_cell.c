@@ -47,15 +47,6 @@ void rnnc_rnn_pixel_product(const int32_t *packed, int32_t rows, const int8_t *c
     }
 }
 
-void rnnc_rnn_recur(const rnnc_rnn_cell *cell, int16_t *state) {
-    int32_t hidden = cell->recurrent.rows;
-    int16_t *recurrent = state + RNNC_RNN_LANES * hidden;
-    rnnc_rnn_product(&cell->recurrent, state, recurrent, hidden);
-    for (int32_t i = 0; i < RNNC_RNN_LANES * hidden; ++i) {
-        recurrent[i] = (int16_t)saturate16(recurrent[i] + cell->bias[i % hidden]);
-    }
-}
-
 /* The value at a 15-bit argument in a table of segments of 2^bits: start + 2 rise * position, the
  * lower half of an entry being 2 rise */
 static int32_t interpolate(const int32_t *table, int32_t x, int32_t bits) {
@@ -86,12 +77,13 @@ static int32_t next_state(const rnnc_rnn_cell *cell, int32_t i, int32_t argument
     return z * state + c * u;
 }
 
-void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, int16_t *state) {
+void rnnc_rnn_step(const rnnc_rnn_cell *cell, const int16_t *const *inputs, int16_t *state) {
     int32_t hidden = cell->recurrent.rows;
-    const int16_t *recurrent = state + RNNC_RNN_LANES * hidden;
+    int16_t *recurrent = state + RNNC_RNN_LANES * hidden;
+    rnnc_rnn_product(&cell->recurrent, state, recurrent, hidden);
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
         for (int32_t i = 0; i < hidden; ++i, ++state) {
-            int32_t argument = saturate16(inputs[lane][i] + *recurrent++);
+            int32_t argument = saturate16(inputs[lane][i] + saturate16(*recurrent++ + cell->bias[i]));
             *state = (int16_t)saturate16(rnnc_asr(next_state(cell, i, argument, *state), 15));
         }
     }

@@ -1,6 +1,6 @@
 /* Products of RNNPool's matrices with the vectors of RNNC_RNN_LANES sweeps, for Armv7E-M.
  *
- * The fused product keeps two rows of weights times four lanes in registers: 10 loads for 16 SMLADs
+ * The fused product keeps two rows of weights times four lanes in registers: 6 loads for 8 SMLADs
  * per pair of columns. RNNC_RNNPOOL_LIBRARY takes CMSIS-DSP's arm_mat_vec_mult_q15 in its place,
  * which gives the same bytes.
  */
@@ -97,8 +97,8 @@ typedef char place_of_rows[offsetof(rnnc_rnn_matrix, rows) == 4 ? 1 : -1];
     "bne 1b\n"                                                    \
     "pop {r1-r11, pc}\n"
 
-/* The products of matrices with 16 and 8 columns and no shift. In assembly because
- * eight sums and two addresses leave four registers, which compilers do not make do with. */
+/* The products of matrices with 16 and 8 columns and no shift. In assembly because eight sums and two
+ * addresses leave four registers, which compilers do not make do with. */
 ASSEMBLY static void product_of_16(const rnnc_rnn_matrix *m UNUSED, const int16_t *vectors UNUSED,
                                    int16_t *out UNUSED, int32_t pitch UNUSED) {
     __asm__ volatile(
