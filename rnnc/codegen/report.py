@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -95,8 +95,16 @@ def build_report(
         "inputs": [_port(port) for port in program.inputs],
         "outputs": [_port(port) for port in program.outputs],
         "stack_path": list(measured.stack_path) if measured else [],
-        "notes": [*notes, *({"pass": "schedule", "text": note} for note in plan.notes)],
+        "notes": [*notes, *_notes("schedule", plan.notes), *_notes("kernels", _choices(graph))],
     }
+
+
+def _notes(name: str, texts: Iterable[str]) -> list[dict[str, str]]:
+    return [{"pass": name, "text": text} for text in texts]
+
+
+def _choices(graph: Graph) -> list[str]:
+    return [f"'{node.name}', {choice}" for node in graph.nodes for choice in int_op(node).choices()]
 
 
 def bound_report(bounds: Bounds, job: Bound, arena: int) -> dict[str, Any]:
@@ -148,6 +156,7 @@ def _ops(graph: Graph, plan: Plan, program: CProgram) -> list[dict[str, Any]]:
                 "macs": op.macs(node.input_types, node.output.type),
                 "ram": live.get(node.output.name, 0),
                 "weights": op.weight_bytes(),
+                "choices": list(op.choices()),
                 "output": list(node.output.type.shape),
             }
         )

@@ -217,6 +217,10 @@ class IntOp(Op):
         come first."""
         return ()
 
+    def choices(self) -> tuple[str, ...]:
+        """What the values of its constants made the kernel be, for the report."""
+        return ()
+
     def weight_bytes(self) -> int:
         """Constants in flash, as the kernel stores them."""
         return 0

@@ -18,7 +18,8 @@ from rnnc.ir.fixedpoint import Arithmetic
 from rnnc.ir.graph import Value
 from rnnc.ir.importing import Builder, SourceNode
 from rnnc.ir.op import Const, FloatOp, IntOp
-from rnnc.ir.ops.rnnpool_cell import GATES, INPUT_SHIFT, UPDATES, FloatCell, quantise_cell
+from rnnc.ir.ops.rnnpool_cell import INPUT_SHIFT, FloatCell, quantise_cell
+from rnnc.ir.ops.rnnpool_gates import GATES, UPDATES
 from rnnc.ir.ops.rnnpool_geometry import Geometry, Pads, Pair, Sizes, pooled_shape
 from rnnc.ir.ops.rnnpool_import import choice, kernel_shape, pads, strides, zeta_nu
 from rnnc.ir.ops.rnnpool_int import make_int, output_rule, patches

@@ -2,8 +2,12 @@
 
     z = gate(W x + R h + B[0]);  u = update(W x + R h + B[1]);  h' = z * h + (zeta * (1 - z) + nu) * u;  h0 = 0
 
-(Kusupati et al., FastGRNN, NeurIPS 2018.) In fixed point every matrix product is the one of CMSIS-DSP's
-arm_mat_vec_mult_q15, so that library and fused kernels give the same bytes:
+(Kusupati et al., FastGRNN, NeurIPS 2018.) In fixed point
+
+    a = sat16(product(W, x) + sat16(product(R, h) + bias));  h' = sat16(z(a) * h + g(a) >> 15)     (rnnpool_gates.py)
+
+or, if a function of the cell is piecewise linear, z = gate(a), u = update(sat16(a + lead)) and the blend of both. Every
+matrix product is the one of CMSIS-DSP's arm_mat_vec_mult_q15, so that library and fused kernels give the same bytes:
 
     product(M, v) = sat16(sat16(sum_j M[i][j] * v[j] >> 15) << shift)          in Q11
 
@@ -14,38 +18,35 @@ large that this needs it. Both products of a cell truncate, by half a unit on av
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from rnnc.diagnostics import CompileError
 from rnnc.ir.fixedpoint import Int32Array, Int64Array
+from rnnc.ir.ops.rnnpool_gates import (
+    FRACTION,
+    UNIT_SEGMENT_BITS,
+    Float64Array,
+    are_smooth,
+    g_tables,
+    gate_fixed,
+    gate_real,
+    interpolate,
+    sat16,
+    z_table,
+)
 
-GateName = Literal["Sigmoid", "QuantSigmoid"]
-UpdateName = Literal["Tanh", "QuantTanh"]
 Int16Array = npt.NDArray[np.int16]
-Float64Array = npt.NDArray[np.float64]
 
-GATES: tuple[GateName, ...] = ("Sigmoid", "QuantSigmoid")
-UPDATES: tuple[UpdateName, ...] = ("Tanh", "QuantTanh")
-
-FRACTION = 11
-"""Fraction bits of products, biases and gate arguments: +-16 before, +-8 after the biases are added."""
 INPUT_SHIFT = 7
 """(input - zero point) << 7 fills an int16: the difference of two int8 has 9 bits."""
-SEGMENTS = 512
-SEGMENT_BITS = 6
-"""The tables cover the 15-bit gate arguments, [-8, 8), in 512 segments of 2^6."""
 MAX_SHIFT = 15
 MAX_HIDDEN = 1000
 """The Cortex-M4 kernel counts pairs of units in 9 bits."""
 ROW_LIMIT = 2**16 - 1
-
-
-def sat16(x: Int64Array) -> Int64Array:
-    return np.clip(x, -32768, 32767)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +75,8 @@ class FloatCell:
 
 @dataclass(frozen=True, eq=False)
 class FixedCell:
-    """A cell in fixed point: w, r int16; bias int16 [2, h] in Q11; zeta, nu in Q15."""
+    """A cell in fixed point: w, r int16; bias int16 [2, h] in Q11, the gate's and the update's lead over it; zeta, nu
+    in Q15."""
 
     w: Int16Array
     w_shift: int
@@ -95,12 +97,31 @@ class FixedCell:
         steps = np.moveaxis(products, axis, 0)
         h = np.zeros(steps.shape[1:], np.int64)
         for wx in steps:
-            pre = sat16(wx + product(self.r, self.r_shift, h))
-            z = gate_fixed(self.gate, sat16(pre + self.bias[0]))
-            u = gate_fixed(self.update, sat16(pre + self.bias[1]))
-            c = np.clip((self.blend - self.zeta * z) >> 15, 0, 32767)
-            h = sat16((z * h + c * u) >> 15)
+            h = self.step(sat16(wx + sat16(product(self.r, self.r_shift, h) + self.bias[0])), h)
         return h
+
+    def step(self, a: Int64Array, h: Int64Array) -> Int64Array:
+        """The next state of gate arguments ``a`` and states ``h`` [..., h]."""
+        if self.smooth:
+            z = interpolate(z_table(), a, UNIT_SEGMENT_BITS) >> 16
+            return sat16((z * h + interpolate(self.g_tables, a, UNIT_SEGMENT_BITS)) >> 15)
+        z = gate_fixed(self.gate, a)
+        u = gate_fixed(self.update, sat16(a + self.bias[1]))
+        c = np.clip((self.blend - self.zeta * z) >> 15, 0, 32767)
+        return sat16((z * h + c * u) >> 15)
+
+    def reordered(self, units: npt.NDArray[np.int64], inputs: npt.NDArray[np.int64]) -> FixedCell:
+        """The cell with its units and inputs in another order, of which the indices are given."""
+        r = self.r[np.ix_(units, units)]
+        return replace(self, w=self.w[np.ix_(units, inputs)], r=r, bias=self.bias[:, units])
+
+    @property
+    def smooth(self) -> bool:
+        return are_smooth(self.gate, self.update)
+
+    @cached_property
+    def g_tables(self) -> Int32Array:
+        return g_tables(self.bias[1], self.zeta, self.nu)
 
     @property
     def blend(self) -> int:
@@ -114,49 +135,6 @@ def product(matrix: Int16Array, shift: int, vectors: Int64Array) -> Int64Array:
     # exact: sums stay below 2^31, far from float64's 2^53
     acc = np.rint(vectors.astype(np.float64) @ matrix.T.astype(np.float64)).astype(np.int64)
     return sat16(sat16(acc >> 15) << shift)
-
-
-def gate_real(name: str, x: Float64Array) -> Float64Array:
-    """A gate by its name, in real numbers."""
-    if name == "Sigmoid":
-        return 0.5 + 0.5 * np.tanh(0.5 * x)
-    if name == "Tanh":
-        return np.tanh(x)
-    return np.clip((x + 1) / 2, 0, 1) if name == "QuantSigmoid" else np.clip(x, -1, 1)
-
-
-def gate_fixed(name: str, x: Int64Array) -> Int64Array:
-    """A gate of an argument in Q11, in Q15; 1.0 saturates to 32767.
-
-    Sigmoid and tanh clip their argument to 15 bits, [-8, 8), and interpolate in a table of 512 segments.
-    """
-    if name == "QuantSigmoid":
-        linear: Int64Array = np.clip((x + (1 << FRACTION)) << 3, 0, 32767)
-        return linear
-    if name == "QuantTanh":
-        return sat16(x << 4)
-    argument = np.clip(x, -(1 << 14), (1 << 14) - 1)
-    entry: Int64Array = gate_table(name).astype(np.int64)[(argument >> SEGMENT_BITS) + SEGMENTS // 2]
-    within = argument & ((1 << SEGMENT_BITS) - 1)
-    value: Int64Array = (entry + (entry & 0xFFFF) * (within << (15 - SEGMENT_BITS))) >> 16
-    return value
-
-
-def gate_table(name: str) -> Int32Array:
-    """Segments of sigmoid or tanh over [-8, 8): value at the start << 16 | 2 * rise to the end, both in Q15 [512].
-
-    One word per segment, because one load and one multiply-accumulate of 32 bits then interpolate: the value is
-    the upper half of entry + lower half * (place in the segment << 9). The lower half being part of the sum moves
-    the value by less than 1/16.
-    """
-    nodes = (np.arange(SEGMENTS + 1) - SEGMENTS // 2).astype(np.float64) * 2.0 ** (SEGMENT_BITS - FRACTION)
-    values = np.clip(np.rint(gate_real(name, nodes) * 32768), -32768, 32767).astype(np.int64)
-    entries: Int32Array = ((values[:-1] << 16) | 2 * np.diff(values)).astype(np.int32)
-    return entries
-
-
-def is_tabulated(name: str) -> bool:
-    return name in ("Sigmoid", "Tanh")
 
 
 def quantise_cell(cell: FloatCell, input_unit: float) -> FixedCell:
@@ -174,7 +152,8 @@ def quantise_cell(cell: FloatCell, input_unit: float) -> FixedCell:
     w, w_shift = quantise_matrix(cell.w * (input_unit * unit))
     r, r_shift = quantise_matrix(cell.r * (unit / 2**15))
     lost = (2**w_shift + 2**r_shift) / 2
-    bias = np.clip(np.rint(cell.bias * 2**FRACTION + lost), -32768, 32767).astype(np.int16)
+    arguments = np.stack([cell.bias[0] * 2**FRACTION + lost, (cell.bias[1] - cell.bias[0]) * 2**FRACTION])
+    bias = np.clip(np.rint(arguments), -32768, 32767).astype(np.int16)
     zeta = int(np.clip(np.rint(cell.zeta * 2**15), 0, 32768))
     nu = int(np.clip(np.rint(cell.nu * 2**15), 0, 32767))
     return FixedCell(w, w_shift, r, r_shift, bias, zeta, nu, cell.gate, cell.update)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 from typing import ClassVar, TypeVar
 
@@ -19,11 +20,17 @@ from rnnc.ir.ops.rnnpool_cell import (
     FixedCell,
     FloatCell,
     Int16Array,
-    gate_table,
-    is_tabulated,
     quantise_cell,
 )
-from rnnc.ir.ops.rnnpool_geometry import LANES, Geometry, Pads, Pair, Sizes, even, pooled_shape
+from rnnc.ir.ops.rnnpool_geometry import LANES, Geometry, Pads, Pair, Sizes, pooled_shape
+from rnnc.ir.ops.rnnpool_packing import (
+    UnitOrder,
+    cell_members,
+    describe_choice,
+    matrix_members,
+    pixel_weights,
+    unit_order,
+)
 from rnnc.ir.types import Quant, TensorType
 
 Number = TypeVar("Number", np.int64, np.float64)
@@ -37,11 +44,12 @@ WAYS: tuple[Way, ...] = tuple((share_rows, *way) for share_rows, way in product(
 class RnnPoolInt(IntOp):
     """RNNPool from int8 to int8 through Q15 states; the cell is FixedCell in rnnpool_cell.py.
 
-    w1, r1, w2, r2 int16 with left shifts ``shifts`` (in this order); b1, b2 int16 [2, h] in Q11; s1, s2
-    (zeta, nu) in Q15. The input enters as (x - zero_point) << 7, padding as 0. A state h in Q15 leaves as
-    clip(((h << shift) * multiplier + 2^31 >> 32) + zero point), ``out`` holding these three. With ``share_rows``
-    the kernel keeps the summaries of the rows that the next output row needs again; without, it computes them
-    again and needs no state. ``batch`` and ``share_products`` say how row summaries are made: see Geometry.
+    w1, r1, w2, r2 int16 with left shifts ``shifts`` (in this order); b1, b2 int16 [2, h] in Q11, the gates' biases
+    and the updates' leads over them; s1, s2 (zeta, nu) in Q15. The input enters as (x - zero_point) << 7, padding as
+    0. A state h in Q15 leaves as clip(((h << shift) * multiplier + 2^31 >> 32) + zero point), ``out`` holding these
+    three. With ``share_rows`` the kernel keeps the summaries of the rows that the next output row needs again;
+    without, it computes them again and needs no state. ``batch`` and ``share_products`` say how row summaries are
+    made: see Geometry.
     """
 
     w1: Int16Array
@@ -132,9 +140,15 @@ class RnnPoolInt(IntOp):
         return sorted(ways, key=lambda op: (op.macs([x], y), op.scratch_bytes([x], y)))
 
     def weight_bytes(self) -> int:
-        tables = sum(4 * gate_table(name).size for name in (self.gate, self.update) if is_tabulated(name))
-        arrays = (self.w1, self.r1, self.b1, self.w2, self.r2, self.b2)
-        return tables + sum(2 * _even(array).size for array in arrays)
+        rnn1, rnn2 = self.cells()
+        members = (
+            matrix_members("w1", self.w1, 0),
+            matrix_members("w2", self.w2, 0),
+            cell_members("rnn1", rnn1),
+            cell_members("rnn2", rnn2),
+        )
+        arrays = [field.values for part in members for field in part.values() if isinstance(field, Table)]
+        return sum({array.tobytes(): array.nbytes for array in arrays}.values())  # equal ones are stored once
 
     def channel_sources(self, inputs: Sequence[TensorType], output: TensorType) -> tuple[ChannelIndex, ...] | None:
         return (np.full(output.channels, -1, np.int64),)
@@ -160,23 +174,14 @@ class RnnPoolInt(IntOp):
         )
 
     def kernel(self, inputs: Sequence[TensorType], output: TensorType) -> Kernel:
-        rnn1, rnn2 = self.cells()
+        rnn1, rnn2, order2 = self.kernel_cells
         members = {
-            "w1": Table("int16_t", _even(self.w1)),
-            "r1": Table("int16_t", _even(self.r1)),
-            "b1": Table("int16_t", _by_pairs(self.b1)),
-            "w2": Table("int16_t", _even(self.w2)),
-            "r2": Table("int16_t", _even(self.r2)),
-            "b2": Table("int16_t", _by_pairs(self.b2)),
-            "gate_table": Table("int32_t", gate_table(self.gate)) if is_tabulated(self.gate) else None,
-            "update_table": Table("int32_t", gate_table(self.update)) if is_tabulated(self.update) else None,
-            "w1_shift": self.shifts[0],
-            "r1_shift": self.shifts[1],
-            "w2_shift": self.shifts[2],
-            "r2_shift": self.shifts[3],
-            "blend1": rnn1.blend,
-            "blend2": rnn2.blend,
-            "hidden1": self.r1.shape[0],
+            **matrix_members("w1", rnn1.w, rnn1.w_shift),
+            **matrix_members("w2", rnn2.w, rnn2.w_shift),
+            **cell_members("rnn1", rnn1),
+            **cell_members("rnn2", rnn2),
+            "pixel_weights": pixel_weights(rnn1, self.zero_point),
+            "order2": Table("int16_t", order2.astype(np.int16)),
             "hidden2": self.r2.shape[0],
             "in_width": inputs[0].width,
             "in_channels": inputs[0].channels,
@@ -194,7 +199,19 @@ class RnnPoolInt(IntOp):
             "out_shift": self.out[1],
             "out_zero_point": self.out[2],
         }
-        return Kernel("rnnc_rnnpool_s8", "rnnc_rnnpool", members, "rnnpool")
+        return Kernel("rnnc_rnnpool_s8", "rnnc_rnnpool", members, "rnnpool", ("rnnpool_cell",))
+
+    def choices(self) -> tuple[str, ...]:
+        rnn1, rnn2, _ = self.kernel_cells
+        return describe_choice("R1", rnn1), describe_choice("R2", rnn2)
+
+    @cached_property
+    def kernel_cells(self) -> tuple[FixedCell, FixedCell, UnitOrder]:
+        """The cells with their units in the order that the kernel has them in, and that order of RNN2."""
+        rnn1, rnn2 = self.cells()
+        order1, order2 = unit_order(rnn1), unit_order(rnn2)
+        rnn1 = rnn1.reordered(order1, np.arange(self.w1.shape[1]))
+        return rnn1, rnn2.reordered(order2, order1), order2
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
@@ -249,20 +266,9 @@ def patches(rows: npt.NDArray[Number], columns: int, stride: int, pads: Pads) ->
     return padded[:, :, index].transpose(0, 2, 1, 3, 4)
 
 
-def _even(array: Int16Array) -> Int16Array:
-    """Rows and columns padded with zeros to even numbers: a unit of zeros keeps the state 0."""
-    rows, columns = array.shape
-    return np.pad(array, ((0, even(rows) - rows), (0, even(columns) - columns)))
-
-
-def _by_pairs(bias: Int16Array) -> Int16Array:
-    """Biases [2, h] as [h / 2, 2, 2]: gate and update of two units stand together, as kernels read them."""
-    return _even(bias).reshape(2, -1, 2).transpose(1, 0, 2)
-
-
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Parameters of a sample: sizes, places, gates, (zeta, nu) and the magnitude of the weights."""
+    """Parameters of a sample: sizes, places, gates, (zeta, nu), the weights' magnitude and the part that is not 0."""
 
     shape: tuple[int, int, int]
     hidden: Pair
@@ -272,6 +278,7 @@ class Case:
     gates: tuple[str, str] = ("Sigmoid", "Tanh")
     mix: tuple[float, float] = (0.9, 0.05)
     gain: float = 1.0
+    density: float = 1.0
 
 
 QUANT = ("QuantSigmoid", "QuantTanh")
@@ -286,6 +293,9 @@ CASES: tuple[Case, ...] = (
     Case((5, 4, 17), (2, 9), (5, 1), (3, 1), gain=64.0),
     Case((3, 9, 6), (6, 2), (1, 4), (1, 3), gates=QUANT, mix=(0.0, 0.5), gain=1000.0),
     Case((8, 8, 4), (12, 10), (3, 3), (3, 3), (3, 3, 3, 3)),
+    Case((9, 9, 4), (16, 8), (4, 5), (2, 3)),
+    Case((9, 10, 4), (16, 15), (4, 4), (3, 2), mix=(1.0, 1.0), density=0.2),
+    Case((5, 9, 2), (15, 16), (3, 4), (2, 3), density=0.04),
 )
 
 
@@ -295,6 +305,7 @@ def sample(rng: np.random.Generator, case: Case, way: Way = WAYS[0]) -> Sample:
 
     def cell(inputs: int, h: int) -> FloatCell:
         w, r = rng.normal(size=(h, inputs)) / inputs**0.5, rng.normal(size=(h, h)) / h**0.5
+        r *= rng.random(r.shape) < case.density
         bias = rng.normal(size=(2, h)) * case.gain
         return FloatCell(w * case.gain, r * case.gain, bias, *case.mix, *case.gates)
 

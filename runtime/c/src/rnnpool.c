@@ -1,4 +1,4 @@
-/* RNNPool: the order of the sweeps, and the portable primitives.
+/* RNNPool: the order of the sweeps.
  *
  * An output row is made in groups of `batch` patches. Row summaries that the patch above left in
  * `state` are taken from there. The others are swept RNNC_RNN_LANES at a time: the same row of that
@@ -10,29 +10,27 @@
  */
 #include "rnnc_rnnpool.h"
 
+#include <string.h>
+
 #if RNNC_USE_DSP && RNNC_CMSIS_DSP
 #include "dsp/support_functions.h"
-
-static void clear(int16_t *values, int32_t count) {
-    arm_fill_q15(0, values, (uint32_t)count);
-}
-
-static void copy(int16_t *to, const int16_t *from, int32_t count) {
-    arm_copy_q15(from, to, (uint32_t)count);
-}
-#else
-static void clear(int16_t *values, int32_t count) {
-    for (int32_t i = 0; i < count; ++i) {
-        values[i] = 0;
-    }
-}
-
-static void copy(int16_t *to, const int16_t *from, int32_t count) {
-    for (int32_t i = 0; i < count; ++i) {
-        to[i] = from[i];
-    }
-}
 #endif
+
+static void clear(int16_t *values, int32_t count) {
+#if RNNC_USE_DSP && RNNC_CMSIS_DSP
+    arm_fill_q15(0, values, (uint32_t)count);
+#else
+    memset(values, 0, (size_t)count * sizeof(*values));
+#endif
+}
+
+static void copy(int16_t *to, const int16_t *from, int32_t count) {
+#if RNNC_USE_DSP && RNNC_RNNPOOL_LIBRARY
+    arm_copy_q15(from, to, (uint32_t)count);
+#else
+    memcpy(to, from, (size_t)count * sizeof(*to));
+#endif
+}
 
 /* What the input products of a sweep are: there already, or W1 x of a pixel for each lane, made
  * before every step. Lanes are neighbouring columns, which step from row to row, or neighbouring
@@ -44,6 +42,7 @@ typedef enum { READY, OF_COLUMNS, OF_ROWS } sweep_source;
 typedef struct {
     sweep_source source;
     int32_t row, column; /* of the first lane's first pixel, for what is not READY */
+    int32_t slot;        /* of this column */
     const int16_t *at[RNNC_RNN_LANES];
     int32_t delta[RNNC_RNN_LANES], turn[RNNC_RNN_LANES], leap[RNNC_RNN_LANES];
     int32_t wait[RNNC_RNN_LANES]; /* steps to let pass before the sweep begins */
@@ -55,8 +54,6 @@ typedef struct {
 typedef struct {
     const rnnc_rnnpool *p;
     const rnnc_job *job;
-    rnnc_rnn_matrix w1, w2;
-    rnnc_rnn_cell rnn1, rnn2;
     int16_t *pixels;   /* [lane][channels]: (x - zero point) << 7 */
     int16_t *states;   /* states and their recurrent products, each [lane][hidden] */
     int16_t *products; /* W1 x of the pixels under way, [pixel][hidden1] */
@@ -66,12 +63,10 @@ typedef struct {
     int32_t slots;
     int32_t column_step; /* covered columns between the starts of neighbouring patches */
     int32_t columns_made;
-    sweep_inputs inputs; /* of the sweep under way */
+    const int8_t *at[RNNC_RNN_LANES]; /* pixels whose W1 x is next */
+    int8_t blank[4];                  /* a pixel of padding, as far as rnnc_rnn_pixel_product reads */
+    sweep_inputs inputs;              /* of the sweep under way */
 } work;
-
-static int32_t even(int32_t count) {
-    return count + count % 2;
-}
 
 static int32_t lane_multiple(int32_t count) {
     return (count + RNNC_RNN_LANES - 1) / RNNC_RNN_LANES * RNNC_RNN_LANES;
@@ -87,7 +82,7 @@ static int32_t most(int32_t a, int32_t b) {
 
 static void divide_scratch(work *w) {
     const rnnc_rnnpool *p = w->p;
-    int32_t h1 = w->w1.rows, h2 = w->w2.rows, rows = p->kernel_h;
+    int32_t h1 = p->w1.rows, h2 = p->w2.rows, rows = p->kernel_h;
     int32_t columns = RNNC_RNN_LANES, window;
     if (p->batch == 1) { /* whole groups of rows, from the top or from below the kept ones */
         window = most(lane_multiple(rows), p->kept_rows + lane_multiple(rows - p->kept_rows));
@@ -97,7 +92,7 @@ static void divide_scratch(work *w) {
         window = RNNC_RNN_LANES * rows;
     }
     w->pixels = w->job->scratch;
-    w->states = w->pixels + RNNC_RNN_LANES * w->w1.columns;
+    w->states = w->pixels + RNNC_RNN_LANES * p->w1.columns;
     w->products = w->states + 2 * RNNC_RNN_LANES * most(h1, h2);
     w->slots = lane_multiple(p->kernel_w + RNNC_RNN_LANES - 1);
     w->shared = w->products + columns * h1;
@@ -106,21 +101,13 @@ static void divide_scratch(work *w) {
 }
 
 static void begin(work *w, const rnnc_rnnpool *p, const rnnc_job *job) {
-    int32_t h1 = even(p->hidden1), h2 = even(p->hidden2);
     w->p = p;
     w->job = job;
-    w->w1 = (rnnc_rnn_matrix){p->w1, h1, even(p->in_channels), p->w1_shift};
-    w->w2 = (rnnc_rnn_matrix){p->w2, h2, h1, p->w2_shift};
-    w->rnn1.recurrent = (rnnc_rnn_matrix){p->r1, h1, h1, p->r1_shift};
-    w->rnn2.recurrent = (rnnc_rnn_matrix){p->r2, h2, h2, p->r2_shift};
-    w->rnn1.bias = p->b1;
-    w->rnn2.bias = p->b2;
-    w->rnn1.gate_table = w->rnn2.gate_table = p->gate_table;
-    w->rnn1.update_table = w->rnn2.update_table = p->update_table;
-    w->rnn1.blend = p->blend1;
-    w->rnn2.blend = p->blend2;
     w->column_step = least(p->stride_w, p->kernel_w);
     w->columns_made = 0;
+    for (int32_t channel = 0; channel < (int32_t)sizeof(w->blank); ++channel) {
+        w->blank[channel] = (int8_t)p->in_zero_point;
+    }
     divide_scratch(w);
 }
 
@@ -132,52 +119,55 @@ static int32_t column_of(const rnnc_rnnpool *p, int32_t covered) {
     return covered / p->kernel_w * p->stride_w + covered % p->kernel_w - p->pad_left;
 }
 
-/* The pixels of RNNC_RNN_LANES covered columns of a row from `first` on, centred. */
-static void centre_pixels(const work *w, const int8_t *row, int32_t first) {
+/* The pixel of a covered column of a row, or of padding */
+static const int8_t *pixel_of(const work *w, const int8_t *row, int32_t covered) {
+    int32_t column = column_of(w->p, covered);
+    return row != NULL && column >= 0 && column < w->p->in_width ? row + column * w->p->in_channels
+                                                                 : w->blank;
+}
+
+/* The next pixels are those of RNNC_RNN_LANES covered columns of a row from `first` on. */
+static void take_columns(work *w, const int8_t *row, int32_t first) {
     const rnnc_rnnpool *p = w->p;
-    int32_t channels = p->in_channels, width = w->w1.columns;
     int32_t start = column_of(p, first);
-    if (p->stride_w <= p->kernel_w && channels == width && start >= 0 &&
-        start + RNNC_RNN_LANES <= p->in_width) {
-        rnnc_rnn_centre(row + start * channels, RNNC_RNN_LANES * channels, p->in_zero_point, w->pixels);
-        return;
-    }
-    for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
-        int16_t *centred = w->pixels + lane * width;
-        int32_t column = column_of(p, first + lane);
-        clear(centred, width);
-        if (column >= 0 && column < p->in_width) {
-            rnnc_rnn_centre(row + column * channels, channels, p->in_zero_point, centred);
+    if (row != NULL && p->stride_w <= p->kernel_w && start >= 0 && start + RNNC_RNN_LANES <= p->in_width) {
+        const int8_t *pixel = row + start * p->in_channels;
+        for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane, pixel += p->in_channels) {
+            w->at[lane] = pixel;
+        }
+    } else {
+        for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
+            w->at[lane] = pixel_of(w, row, first + lane);
         }
     }
 }
 
-/* W1 x of RNNC_RNN_LANES covered columns of a row from `first` on; NULL and columns outside are
- * padding. */
-static void input_products(const work *w, const int8_t *row, int32_t first, int16_t *out) {
-    if (row == NULL) {
-        clear(out, RNNC_RNN_LANES * w->w1.rows);
-        return;
+/* The next pixels are those of one covered column of RNNC_RNN_LANES rows from `row` on; rows below the
+ * patch repeat its last one. */
+static void take_rows(work *w, int32_t row, int32_t covered) {
+    for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
+        w->at[lane] = pixel_of(w, w->job->rows[least(row + lane, w->p->kernel_h - 1)], covered);
     }
-    centre_pixels(w, row, first);
-    rnnc_rnn_product(&w->w1, w->pixels, out, w->w1.rows);
 }
 
-/* W1 x of one covered column of RNNC_RNN_LANES rows from `row` on; rows below the patch repeat its
- * last one. */
-static void row_products(const work *w, int32_t row, int32_t covered, int16_t *out) {
+/* W1 x of the next pixels */
+static void input_products(const work *w, int16_t *out) {
     const rnnc_rnnpool *p = w->p;
-    int32_t channels = p->in_channels, width = w->w1.columns;
-    int32_t column = column_of(p, covered);
+    int32_t width = p->w1.columns;
+    if (p->pixel_weights != NULL) {
+        rnnc_rnn_pixel_product(p->pixel_weights, p->w1.rows, w->at, out);
+        return;
+    }
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
         int16_t *centred = w->pixels + lane * width;
-        const int8_t *pixels = w->job->rows[least(row + lane, p->kernel_h - 1)];
-        clear(centred, width);
-        if (pixels != NULL && column >= 0 && column < p->in_width) {
-            rnnc_rnn_centre(pixels + column * channels, channels, p->in_zero_point, centred);
+        if (w->at[lane] == w->blank || p->in_channels != width) {
+            clear(centred, width);
+        }
+        if (w->at[lane] != w->blank) {
+            rnnc_rnn_centre(w->at[lane], p->in_channels, p->in_zero_point, centred);
         }
     }
-    rnnc_rnn_product(&w->w1, w->pixels, out, w->w1.rows);
+    rnnc_rnn_product(&p->w1, w->pixels, out, p->w1.rows);
 }
 
 /* The next sweep's input products are made as they are needed, in the one place of w->products, but
@@ -186,27 +176,30 @@ static void read_on_demand(work *w, sweep_source source, int32_t row, int32_t co
     w->inputs.source = source;
     w->inputs.row = row;
     w->inputs.column = column;
+    w->inputs.slot = column % w->slots;
     w->inputs.longest_wait = 0;
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
-        w->inputs.at[lane] = w->products + lane * w->w1.rows;
+        w->inputs.at[lane] = w->products + lane * w->p->w1.rows;
     }
 }
 
 static void make_products(work *w, int32_t step) {
     sweep_inputs *inputs = &w->inputs;
     if (inputs->source == OF_ROWS) {
-        row_products(w, inputs->row, inputs->column + step, w->products);
+        take_rows(w, inputs->row, inputs->column + step);
+        input_products(w, w->products);
         return;
     }
-    int32_t h1 = w->w1.rows, shared = step - (w->p->kernel_h - w->p->product_rows);
+    int32_t h1 = w->p->w1.rows, shared = step - (w->p->kernel_h - w->p->product_rows);
     int16_t *out = w->products;
     if (shared >= 0) {
-        out = w->shared + (shared * w->slots + inputs->column % w->slots) * h1;
+        out = w->shared + (shared * w->slots + inputs->slot) * h1;
         for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
             inputs->at[lane] = out + lane * h1;
         }
     }
-    input_products(w, w->job->rows[step], inputs->column, out);
+    take_columns(w, w->job->rows[step], inputs->column);
+    input_products(w, out);
 }
 
 static void advance(sweep_inputs *inputs, int32_t step) {
@@ -228,9 +221,7 @@ static void advance(sweep_inputs *inputs, int32_t step) {
 static const int16_t *sweep(work *w, const rnnc_rnn_cell *cell, int32_t steps) {
     sweep_inputs *inputs = &w->inputs;
     int32_t hidden = cell->recurrent.rows;
-    int32_t size = RNNC_RNN_LANES * hidden;
-    int16_t *state = w->states, *recurrent = state + size;
-    clear(state, size);
+    int16_t *state = w->states;
     for (int32_t step = 0; step < steps; ++step) {
         if (inputs->source != READY) {
             make_products(w, step);
@@ -238,10 +229,9 @@ static const int16_t *sweep(work *w, const rnnc_rnn_cell *cell, int32_t steps) {
             advance(inputs, step);
         }
         if (step > 0) {
-            rnnc_rnn_product(&cell->recurrent, state, recurrent, hidden);
-            rnnc_rnn_update(cell, inputs->at, recurrent, state);
-        } else { /* the product of the state 0 is 0 too */
-            rnnc_rnn_update(cell, inputs->at, state, state);
+            rnnc_rnn_step(cell, inputs->at, state);
+        } else {
+            rnnc_rnn_start(cell, inputs->at, state);
         }
         for (int32_t lane = 0; lane < RNNC_RNN_LANES && step < inputs->longest_wait; ++lane) {
             if (step < inputs->wait[lane]) {
@@ -259,24 +249,25 @@ static void summarise_row(work *w, int32_t k, int32_t first, int32_t patches) {
     int32_t start = first * w->column_step;
     int32_t span = (patches - 1) * w->column_step + p->kernel_w;
     for (int32_t column = 0; column < span; column += RNNC_RNN_LANES) {
-        input_products(w, w->job->rows[k], start + column, w->products + column * w->w1.rows);
+        take_columns(w, w->job->rows[k], start + column);
+        input_products(w, w->products + column * p->w1.rows);
     }
     w->inputs.source = READY;
     w->inputs.steady = 1;
     w->inputs.longest_wait = 0;
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
         /* lanes without a patch repeat the last one */
-        w->inputs.at[lane] = w->products + least(lane, patches - 1) * w->column_step * w->w1.rows;
-        w->inputs.delta[lane] = w->w1.rows;
+        w->inputs.at[lane] = w->products + least(lane, patches - 1) * w->column_step * p->w1.rows;
+        w->inputs.delta[lane] = p->w1.rows;
     }
-    const int16_t *summaries = sweep(w, &w->rnn1, p->kernel_w);
-    rnnc_rnn_product(&w->w2, summaries, w->window + k * w->w2.rows, p->kernel_h * w->w2.rows);
+    const int16_t *summaries = sweep(w, &p->rnn1, p->kernel_w);
+    rnnc_rnn_product(&p->w2, summaries, w->window + k * p->w2.rows, p->kernel_h * p->w2.rows);
 }
 
 /* The next sweep goes along RNNC_RNN_LANES rows, of which `row` is the first, over products that the
  * columns' left. */
 static void read_shared(work *w, int32_t row, int32_t column) {
-    int32_t h1 = w->w1.rows, left = column % w->slots;
+    int32_t h1 = w->p->w1.rows, left = column % w->slots;
     sweep_inputs *inputs = &w->inputs;
     inputs->source = READY;
     inputs->steady = left + w->p->kernel_w <= w->slots;
@@ -301,17 +292,17 @@ static void summarise_patch(work *w, int32_t row, int32_t patch) {
         } else {
             read_shared(w, shared, column);
         }
-        const int16_t *summaries = sweep(w, &w->rnn1, w->p->kernel_w);
-        rnnc_rnn_product(&w->w2, summaries, w->window + row * w->w2.rows, w->w2.rows);
+        const int16_t *summaries = sweep(w, &w->p->rnn1, w->p->kernel_w);
+        rnnc_rnn_product(&w->p->w2, summaries, w->window + row * w->p->w2.rows, w->p->w2.rows);
     }
 }
 
 /* W2 of the summaries of the next RNNC_RNN_LANES columns, into the ring. */
 static void summarise_columns(work *w) {
     read_on_demand(w, OF_COLUMNS, 0, w->columns_made);
-    const int16_t *summaries = sweep(w, &w->rnn1, w->p->kernel_h);
+    const int16_t *summaries = sweep(w, &w->p->rnn1, w->p->kernel_h);
     int32_t slot = w->columns_made % w->slots;
-    rnnc_rnn_product(&w->w2, summaries, w->ring + slot * w->w2.rows, w->w2.rows);
+    rnnc_rnn_product(&w->p->w2, summaries, w->ring + slot * w->p->w2.rows, w->p->w2.rows);
     w->columns_made += RNNC_RNN_LANES;
 }
 
@@ -326,7 +317,7 @@ static void make_columns(work *w, int32_t patch) {
  * ones wait. Returns the steps that they take. */
 static int32_t read_summaries(work *w, int32_t patch, const int16_t *window) {
     sweep_inputs *inputs = &w->inputs;
-    int32_t hidden = w->w2.rows, slots = w->slots;
+    int32_t hidden = w->p->w2.rows, slots = w->slots;
     int32_t rows = w->p->kernel_h, columns = w->p->kernel_w, steps = most(rows, columns);
     int32_t left = patch * w->column_step % slots, right = left + columns - 1;
     inputs->source = READY;
@@ -350,17 +341,18 @@ static int32_t read_summaries(work *w, int32_t patch, const int16_t *window) {
 /* RNN2 over the summaries of one patch, both ways over both kinds at once. */
 static void finish_patch(work *w, int32_t patch, int32_t lane) {
     const rnnc_rnnpool *p = w->p;
-    int32_t hidden = w->w2.rows;
+    int32_t hidden = p->w2.rows;
     int32_t steps = read_summaries(w, patch, w->window + lane * p->kernel_h * hidden);
-    const int16_t *states = sweep(w, &w->rnn2, steps);
+    const int16_t *states = sweep(w, &p->rnn2, steps);
     int8_t *out = (int8_t *)w->job->out + patch * RNNC_RNN_LANES * p->hidden2;
     int32_t used = p->hidden2, shift = p->out_shift;
     int32_t multiplier = p->out_multiplier, zero_point = p->out_zero_point;
-    for (int32_t way = 0; way < RNNC_RNN_LANES; ++way, states += hidden) {
+    const int16_t *order = p->order2;
+    for (int32_t way = 0; way < RNNC_RNN_LANES; ++way, states += hidden, out += used) {
         for (int32_t i = 0; i < used; ++i) {
             int32_t scaled =
                 rnnc_high_multiply_add(zero_point, rnnc_shift_left(states[i], shift), multiplier);
-            *out++ = (int8_t)rnnc_clamp(scaled, -128, 127);
+            out[order[i]] = (int8_t)rnnc_saturate(scaled);
         }
     }
 }
@@ -369,8 +361,8 @@ void rnnc_rnnpool_s8(const void *params, const rnnc_job *job) {
     const rnnc_rnnpool *p = params;
     work w;
     begin(&w, p, job);
-    int32_t kept = p->kept_rows * w.w2.rows;
-    int32_t pitch = p->kernel_h * w.w2.rows;
+    int32_t kept = p->kept_rows * p->w2.rows;
+    int32_t pitch = p->kernel_h * p->w2.rows;
     int32_t fresh = job->first ? 0 : p->kept_rows; /* first row of the window that is not in state */
     for (int32_t first = 0; first < p->out_width; first += p->batch) {
         int32_t patches = least(p->batch, p->out_width - first);
@@ -395,64 +387,3 @@ void rnnc_rnnpool_s8(const void *params, const rnnc_job *job) {
         }
     }
 }
-
-#if !RNNC_USE_DSP
-
-static int32_t saturate16(int32_t x) {
-    return rnnc_clamp(x, -32768, 32767);
-}
-
-void rnnc_rnn_centre(const int8_t *values, int32_t count, int32_t zero_point, int16_t *out) {
-    for (int32_t i = 0; i < count; ++i) {
-        out[i] = (int16_t)((values[i] - zero_point) * 128);
-    }
-}
-
-void rnnc_rnn_product(const rnnc_rnn_matrix *m, const int16_t *vectors, int16_t *out, int32_t pitch) {
-    for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
-        const int16_t *vector = vectors + lane * m->columns;
-        const int16_t *weights = m->weights;
-        for (int32_t i = 0; i < m->rows; ++i) {
-            int32_t acc = 0;
-            for (int32_t j = 0; j < m->columns; ++j) {
-                acc += *weights++ * vector[j];
-            }
-            int32_t scaled = saturate16(rnnc_asr(acc, 15)) * ((int32_t)1 << m->shift);
-            out[lane * pitch + i] = (int16_t)saturate16(scaled);
-        }
-    }
-}
-
-/* In the segment of a 15-bit argument: the upper half of start + 2 rise * position */
-static int32_t interpolate(const int32_t *table, int32_t x) {
-    int32_t place = rnnc_clamp(x, -16384, 16383) + 16384;
-    int32_t entry = table[place >> 6];
-    return rnnc_asr(entry + (entry & 0xFFFF) * ((place & 63) << 9), 16);
-}
-
-static int32_t gate(const int32_t *table, int32_t x) {
-    return table != NULL ? interpolate(table, x) : rnnc_clamp((x + 2048) * 8, 0, 32767);
-}
-
-static int32_t update(const int32_t *table, int32_t x) {
-    return table != NULL ? interpolate(table, x) : saturate16(x * 16);
-}
-
-void rnnc_rnn_update(const rnnc_rnn_cell *cell, const int16_t *const *inputs, const int16_t *recurrent,
-                     int16_t *state) {
-    int32_t hidden = cell->recurrent.rows;
-    int32_t zeta = (65536 - (cell->blend & 0xFFFF)) & 0xFFFF;
-    for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
-        for (int32_t i = 0; i < hidden; ++i) {
-            int32_t at = lane * hidden + i;
-            const int16_t *bias = cell->bias + i / 2 * 4 + i % 2;
-            int32_t sum = saturate16(inputs[lane][i] + recurrent[at]);
-            int32_t z = gate(cell->gate_table, saturate16(sum + bias[0]));
-            int32_t u = update(cell->update_table, saturate16(sum + bias[2]));
-            int32_t c = rnnc_clamp(rnnc_asr(cell->blend - zeta * z, 15), 0, 32767);
-            state[at] = (int16_t)saturate16(rnnc_asr(z * state[at] + c * u, 15));
-        }
-    }
-}
-
-#endif

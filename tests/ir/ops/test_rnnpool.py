@@ -22,6 +22,8 @@ from rnnc.ir.graph import Value
 from rnnc.ir.importing import SourceNode
 from rnnc.ir.op import Const, evaluate
 from rnnc.ir.ops import rnnpool_cell as cell
+from rnnc.ir.ops import rnnpool_gates as fixed_gates
+from rnnc.ir.ops import rnnpool_packing as packing
 from rnnc.ir.ops.rnnpool import RnnPool
 from rnnc.ir.ops.rnnpool_int import Case, RnnPoolInt, sample
 from rnnc.ir.types import Quant, TensorType
@@ -155,30 +157,51 @@ def test_int8_signal_to_noise(gates: tuple[str, str], sizes: tuple[int, int, int
 @pytest.mark.parametrize("name", ["Sigmoid", "Tanh"])
 def test_tables_are_right_for_every_argument(name: str) -> None:
     """At most 2 LSB of Q15's top 12 bits, clipping at +-8 included; monotonic; tanh(0) = 0."""
-    values = cell.gate_fixed(name, ARGUMENTS)
-    wanted = cell.gate_real(name, ARGUMENTS / 2.0**cell.FRACTION) * 2.0**15
+    values = fixed_gates.gate_fixed(name, ARGUMENTS)
+    wanted = fixed_gates.gate_real(name, ARGUMENTS / 2.0**fixed_gates.FRACTION) * 2.0**15
     assert np.abs(values - wanted).max() <= 2 * 2**4
     assert np.all(np.diff(values) >= 0)
-    inside = np.abs(ARGUMENTS) < 4 << cell.FRACTION
+    inside = np.abs(ARGUMENTS) < 4 << fixed_gates.FRACTION
     assert np.abs(values - wanted)[inside].max() < 5
     if name == "Tanh":
         assert values[32768] == 0
 
 
+@pytest.mark.parametrize("mix", [(1.0, 0.0), (0.98, 0.05), (0.3, 0.6), (0.0, 1.0), (1.0, 1.0)])
+def test_tables_of_units_are_right_for_every_argument(mix: tuple[float, float]) -> None:
+    """z and g by themselves: at most 2 LSB of Q15's top 12 bits, clipping at +-8 included."""
+    leads = np.array([-3.5, -1.3, -0.4, 0, 0.01, 0.6, 2, 3.5])
+    zeta, nu = (round(part * 2**15) for part in mix)
+    a = np.repeat(ARGUMENTS[:, None], len(leads), axis=1)
+    real = a / 2.0**fixed_gates.FRACTION
+    z = 0.5 + 0.5 * np.tanh(real / 2)
+    g = (mix[0] * (1 - z) + mix[1]) * np.tanh(real + leads)
+    stored = np.rint(leads * 2**fixed_gates.FRACTION).astype(np.int16)
+    bits = fixed_gates.UNIT_SEGMENT_BITS
+    z_found = fixed_gates.interpolate(fixed_gates.z_table(), a, bits) / 2.0**16
+    g_found = fixed_gates.interpolate(fixed_gates.g_tables(stored, zeta, nu), a, bits) / 2.0**15
+    assert np.abs(z_found - z * 2**15).max() <= 2 * 2**4
+    assert np.abs(g_found - g * 2**15).max() <= 2 * 2**4 * max(1, sum(mix))
+    assert (np.abs(z_found) + np.abs(g_found)).max() < 2 * 2**15, "z * h + g does not fit 32 bits"
+
+
 @pytest.mark.parametrize("name", PIECEWISE)
 def test_piecewise_linear_gates_are_exact(name: str) -> None:
-    wanted = cell.gate_real(name, ARGUMENTS / 2.0**cell.FRACTION) * 2.0**15
-    assert np.array_equal(cell.gate_fixed(name, ARGUMENTS), np.minimum(wanted, 32767))
+    wanted = fixed_gates.gate_real(name, ARGUMENTS / 2.0**fixed_gates.FRACTION) * 2.0**15
+    assert np.array_equal(fixed_gates.gate_fixed(name, ARGUMENTS), np.minimum(wanted, 32767))
 
 
 @pytest.mark.parametrize("largest", [0.01, 3.0, 15.0, 16.5, 700.0])
 def test_quantised_matrix_cannot_overflow_32_bits(largest: float) -> None:
     rng = np.random.default_rng(3)
     real = rng.uniform(-largest, largest, (6, 9))
-    stored, shift = cell.quantise_matrix(real * 2.0**cell.FRACTION)
+    fraction = fixed_gates.FRACTION
+    stored, shift = cell.quantise_matrix(real * 2.0**fraction)
     assert np.abs(stored.astype(np.int64)).sum(axis=1).max() * 2**15 < 2**31
-    assert np.abs(stored * 2.0 ** (shift - cell.FRACTION) - real).max() <= 2.0 ** (shift - cell.FRACTION - 1)
-    assert shift == 0 or np.abs(real).sum() * 2.0 ** (cell.FRACTION + 1 - shift) > 2**15
+    assert np.abs(stored * 2.0 ** (shift - fixed_gates.FRACTION) - real).max() <= 2.0 ** (
+        shift - fixed_gates.FRACTION - 1
+    )
+    assert shift == 0 or np.abs(real).sum() * 2.0 ** (fixed_gates.FRACTION + 1 - shift) > 2**15
 
 
 def test_weights_beyond_any_shift_are_refused() -> None:
@@ -252,6 +275,63 @@ def test_channels_at_the_zero_point_can_go() -> None:
 # --- other builds of the kernel; tests/ir/ops/test_registry.py runs the usual ones ---
 
 
+def test_samples_have_recurrent_matrices_in_every_form() -> None:
+    found = set()
+    for case in kernels.cases_of(RnnPoolInt, "fast"):
+        members = case.sample.op.kernel(case.sample.inputs, case.sample.output).members  # type: ignore[union-attr]
+        found |= {members["rnn1.form"], members["rnn2.form"]}
+    assert found == {f"RNNC_RNN_{form}" for form in ("PLAIN", "DENSE_8", "DENSE_16", "SPARSE_16")}
+
+
+def test_units_are_ordered_for_few_tiles() -> None:
+    rng = np.random.default_rng(10)
+    op = sample(rng, replace(FACE, density=0.3)).op
+    assert isinstance(op, RnnPoolInt)
+    cell1, _, order = op.kernel_cells
+    assert sorted(order) == list(range(16))
+
+    def tiles(matrix: npt.NDArray[np.int16]) -> int:
+        return int(np.count_nonzero(matrix.reshape(8, 2, 8, 2).any(axis=(1, 3))))
+
+    assert tiles(cell1.r) <= 42 < tiles(op.r1)
+    (choice, _) = op.choices()
+    assert f"in {tiles(cell1.r)} of 64 tiles: sparse" in choice
+
+
+@pytest.mark.parametrize(("density", "gain", "form"), [(1.0, 1.0, "DENSE"), (0.2, 1.0, "SPARSE"), (0.2, 64.0, "PLAIN")])
+def test_packed_matrices_mean_the_same(density: float, gain: float, form: str) -> None:
+    """Unpacked as the kernel reads it: twice the weights, and the biases in the upper half."""
+    case = replace(FACE, density=density, gain=gain)
+    fixed = sample(np.random.default_rng(11), case).op.kernel_cells[0]  # type: ignore[union-attr]
+    found, packed = packing.packed_matrix(fixed)
+    assert found == form
+    if packed is None:
+        return
+    stream, at, matrix = iter(packed.tolist()), 0, np.zeros((16, 16), np.int64)
+
+    def put(words: Sequence[int], row: int) -> None:
+        for unit, word in enumerate(words):
+            matrix[row + unit, at : at + 2] = ((word & 0xFFFF) ^ 0x8000) - 0x8000, word >> 16
+
+    for row in range(0, 16, 2):
+        biases = [next(stream), next(stream)] if form == "DENSE" else []
+        more = 7
+        for number in range(8):
+            if number > more:
+                break
+            words = [next(stream), next(stream)]
+            if form == "SPARSE":
+                biases = biases if number else [next(stream), next(stream)]
+                at += next(stream) // 2
+                more = more if number else 7 - next(stream)
+            else:
+                at = 2 * number
+            put(words, row)
+        assert biases == [int(fixed.bias[0, row]) << 16, int(fixed.bias[0, row + 1]) << 16]
+    assert next(stream, None) is None
+    assert np.array_equal(matrix, 2 * fixed.r)
+
+
 def rnnpool_cases() -> list[kernels.Case]:
     return list(kernels.cases_of(RnnPoolInt, "fast"))
 
@@ -289,8 +369,8 @@ def symbols(program: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("define", "linked"),
     [
-        ("-DRNNC_RNNPOOL_LIBRARY=0", {"arm_copy_q15", "arm_fill_q15"}),
-        ("-DRNNC_RNNPOOL_LIBRARY=1", {"arm_copy_q15", "arm_mat_vec_mult_q15", "arm_shift_q15"}),
+        ("-DRNNC_RNNPOOL_LIBRARY=0", {"arm_fill_q15"}),
+        ("-DRNNC_RNNPOOL_LIBRARY=1", {"arm_copy_q15", "arm_fill_q15", "arm_mat_vec_mult_q15", "arm_shift_q15"}),
     ],
 )
 def test_cmsis_dsp_gives_the_same_bytes(define: str, linked: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
