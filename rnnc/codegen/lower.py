@@ -137,7 +137,8 @@ class _Lowering:
             )
         for window in windows:
             tensor = self.tensor_index[node.inputs[window.input]]
-            self.windows.append(CWindow(tensor, window.rows, window.stride, window.dilation, window.pad))
+            places = window.rows, window.stride, window.dilation, window.pad, int(window.edge)
+            self.windows.append(CWindow(tensor, *places))
         scratch = self.plan.buffer_of(node.name, "scratch")
         state = self.plan.buffer_of(node.name, "state")
         return COp(

@@ -61,6 +61,7 @@ class CWindow:
     stride: int
     dilation: int
     pad: int
+    edge: int
 
 
 @dataclass(frozen=True, slots=True)

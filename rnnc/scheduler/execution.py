@@ -176,7 +176,8 @@ def _demands(network: Network, tasks: Sequence[int], sink: int) -> dict[int, Ste
         jobs = rows if index == sink else np.where(rows > 0, rows + task.warm_up, 0)
         for window in task.windows:
             value = task.inputs[window.input]
-            reach = np.clip((jobs - 1) * window.stride + window.last(0) + 1, 0, network.values[value].type.height)
+            height = network.values[value].type.height
+            reach = np.clip((jobs - 1) * window.stride + window.last(0) + 1, int(window.edge), height)
             reach = np.where(jobs > 0, reach, 0)
             need[value] = np.maximum(need[value], reach) if value in need else reach
     return need
@@ -212,7 +213,7 @@ class _Engine:
         self.network = network
         self.present = [value.type.height for value in network.values]
         self.done = [0] * len(network.tasks)
-        self.needs: dict[int, list[tuple[int, int, int, int]]] = {}
+        self.needs: dict[int, list[tuple[int, int, int, int, int]]] = {}
         self.warm_up = [task.warm_up for task in network.tasks]
         self.pushed: dict[int, list[int]] = {}
         self.order: list[int] = []
@@ -222,7 +223,7 @@ class _Engine:
                 task = network.tasks[index]
                 self.present[task.output] = 0
                 self.needs[index] = [
-                    (value, window.stride, window.last(0) + 1, network.values[value].type.height)
+                    (value, window.stride, window.last(0) + 1, int(window.edge), network.values[value].type.height)
                     for window in task.windows
                     for value in (task.inputs[window.input],)
                 ]
@@ -253,9 +254,9 @@ class _Engine:
         while path:
             index = path[-1]
             job = done[index]
-            for value, stride, reach, height in self.needs[index]:
+            for value, stride, reach, least, height in self.needs[index]:
                 need = job * stride + reach
-                if present[value] < (need if need < height else height):
+                if present[value] < (least if need < least else need if need < height else height):
                     if value < first:
                         self.pushed[value].append(len(self.order))
                         present[value] += 1

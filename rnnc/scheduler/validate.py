@@ -86,6 +86,7 @@ class _Player:
         self.mark_of: dict[tuple[str, int], int] = {}
         self.done = {node.name: 0 for node in graph.nodes}
         self.made = {value.name: 0 for value in graph.values()}
+        self.last_row = {value.name: value.type.height - 1 for value in graph.values()}
         self.oldest: dict[str, int] = {buffer.name: 0 for buffer in plan.buffers if buffer.slides}
         """The row that lies first in each ring that slides, by the buffer's name."""
         self.step = 0
@@ -140,6 +141,8 @@ class _Player:
             value = node.inputs[window.input]
             top = self.done[node.name] * window.stride - window.pad
             taps = [top + i * window.dilation for i in range(window.rows)]
+            if window.edge:
+                taps = [min(max(row, 0), value.type.height - 1) for row in taps]
             reach = min(max(taps), value.type.height - 1)
             if self.made[value.name] <= reach:
                 return [(value, reach)]
@@ -216,7 +219,8 @@ class _Player:
                 if leader in (name, self.place[name].shares_with) and done < op.jobs(
                     node.input_types, node.output.type
                 ):
-                    needed = min(needed, max(0, done * window.stride - window.pad))
+                    first = max(0, done * window.stride - window.pad)
+                    needed = min(needed, first, self.last_row[name] if window.edge else first)
         return needed
 
     def _write_row(self, value: Value) -> int:

@@ -73,13 +73,14 @@ typedef struct {
 } rnnc_reader;
 
 /* The input rows that job j needs: j * stride - pad + i * dilation for i in 0 .. rows-1.
- * Those outside 0 .. height-1 are padding, given to the kernel as NULL. */
+ * Those outside 0 .. height-1 are padding, given to the kernel as NULL, or the nearest row if `edge`. */
 typedef struct {
     uint16_t tensor;
     uint16_t rows;
     uint16_t stride;
     uint16_t dilation;
     int16_t pad;
+    uint16_t edge;
 } rnnc_window;
 
 typedef struct {

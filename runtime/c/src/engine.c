@@ -20,13 +20,17 @@ static uint16_t rows_present(const rnnc_engine *e, uint16_t tensor) {
     return made > 0 ? (uint16_t)made : 0;
 }
 
+static int32_t clamp(int32_t x, int32_t low, int32_t high) {
+    return x < low ? low : x > high ? high : x;
+}
+
 /* The first input tensor that lacks rows for the next job of `op`, or RNNC_NONE. */
 static uint16_t missing_input(const rnnc_engine *e, const rnnc_op *op, int32_t job) {
     for (uint16_t i = 0; i < op->windows; ++i) {
         const rnnc_window *w = &e->model->windows[op->first_window + i];
         int32_t need = job * w->stride - w->pad + (w->rows - 1) * w->dilation + 1;
         int32_t height = e->model->tensors[w->tensor].height;
-        if (rows_present(e, w->tensor) < (need < height ? need : height)) {
+        if (rows_present(e, w->tensor) < clamp(need, w->edge, height)) {
             return w->tensor;
         }
     }
@@ -40,6 +44,9 @@ static int32_t oldest_row(const rnnc_engine *e, const rnnc_slide *slide) {
         const rnnc_reader *reader = &e->model->readers[slide->first_reader + i];
         const rnnc_window *w = &e->model->windows[reader->window];
         int32_t needed = e->done[reader->op] * w->stride - w->pad;
+        if (w->edge) {
+            needed = clamp(needed, 0, e->model->tensors[w->tensor].height - 1);
+        }
         if (e->done[reader->op] < e->model->ops[reader->op].jobs && needed < oldest) {
             oldest = needed;
         }
@@ -105,10 +112,10 @@ static void finish_job(rnnc_engine *e, uint16_t index) {
 static void gather_rows(const rnnc_engine *e, const rnnc_op *op, int32_t job, const void **rows) {
     for (uint16_t i = 0; i < op->windows; ++i) {
         const rnnc_window *w = &e->model->windows[op->first_window + i];
-        int32_t row = job * w->stride - w->pad;
-        for (uint16_t k = 0; k < w->rows; ++k, row += w->dilation) {
-            int inside = row >= 0 && row < e->model->tensors[w->tensor].height;
-            *rows++ = inside ? row_address(e, w->tensor, row) : NULL;
+        int32_t tap = job * w->stride - w->pad, last = e->model->tensors[w->tensor].height - 1;
+        for (uint16_t k = 0; k < w->rows; ++k, tap += w->dilation) {
+            int32_t row = clamp(tap, 0, last);
+            *rows++ = row == tap || w->edge ? row_address(e, w->tensor, row) : NULL;
         }
     }
 }
