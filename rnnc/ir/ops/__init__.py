@@ -21,6 +21,7 @@ from rnnc.ir.ops.elementwise import (
 from rnnc.ir.ops.global_pool import GlobalAverage, GlobalAveragePool, GlobalMax, GlobalMaxPool
 from rnnc.ir.ops.inverted import InvertedBottleneck, Separable
 from rnnc.ir.ops.norm import LpNorm, LpNormInt8
+from rnnc.ir.ops.normed import NormedConv
 from rnnc.ir.ops.pad import Pad, PadRows
 from rnnc.ir.ops.pool import AveragePool, AveragePool2D, MaxPool, MaxPool2D
 from rnnc.ir.ops.pooled import PooledPointwise
@@ -81,6 +82,7 @@ INT_OPS: tuple[type[IntOp], ...] = (
     MaxPool2D,
     MulInt8,
     MulPixelInt8,
+    NormedConv,
     PadRows,
     PooledPointwise,
     RnnPoolInt,
