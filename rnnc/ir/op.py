@@ -225,9 +225,9 @@ class IntOp(Op):
     def fusions(
         cls, chain: Sequence[IntOp], inputs: Sequence[TensorType], outputs: Sequence[TensorType]
     ) -> tuple[IntOp, ...]:
-        """Operators of this class that do the work of a whole ``chain``: nothing but the next of the chain reads the
-        output of each, by its first input. ``inputs`` are those of the first, ``outputs`` those of each. The fastest
-        come first."""
+        """Operators of this class that do the work of a whole ``chain``: the next of the chain reads the output of
+        each by its first input, and nothing else does, unless making it again takes no MACs. ``inputs`` are those of
+        the first, ``outputs`` those of each. The fastest come first."""
         return ()
 
     def weight_bytes(self) -> int:

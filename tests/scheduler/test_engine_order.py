@@ -39,7 +39,7 @@ static const rnnc_tensor tensors[] = {{{tensors}}};
 static const rnnc_window windows[] = {{{windows}}};
 static const rnnc_op ops[] = {{{ops}}};
 static const rnnc_stage stages[] = {{{stages}}};
-static const rnnc_sink sinks[] = {{{sinks}}};
+static const uint16_t sinks[] = {{{sinks}}};
 static const uint32_t bank_size[] = {{{arena}}};
 static const rnnc_port outputs[] = {{{outputs}}};
 static const rnnc_model model = {{.tensors = tensors, .windows = windows, .ops = ops, .stages = stages,
@@ -86,8 +86,7 @@ def program(network: Network, plan: Plan) -> str:
     for stage in plan.stages:
         first_op = number[network.task_of[stage.nodes[0]]]
         stages.append(row([first_op, len(stage.nodes), len(sinks), len(stage.sinks), stage.ticks]))
-        leads = stage.leads or (0,) * len(stage.sinks)
-        sinks += [row([number[network.task_of[name]], lead]) for name, lead in zip(stage.sinks, leads, strict=True)]
+        sinks += [str(number[network.task_of[name]]) for name in stage.sinks]
     return MAIN.format(
         arena=plan.arena, params=", ".join(params), tensors=", ".join(tensors), windows=", ".join(windows),
         ops=", ".join(ops), stages=", ".join(stages), sinks=", ".join(sinks), n_tensors=len(tensors),

@@ -66,7 +66,7 @@ class NormedConv(IntOp):
         return self.conv.macs(inputs, output)
 
     def scratch_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
-        rows = self.conv.weight.shape[1] * inputs[0].row_bytes
+        rows = int(self.conv.weight.shape[1]) * inputs[0].row_bytes
         return -(-rows // ALIGN) * ALIGN + self.conv.scratch_bytes(inputs, output)
 
     def weight_bytes(self) -> int:

@@ -73,9 +73,8 @@ static const rnnc_stage stages[1] = {
     {0, 2, 0, 1, 1}, /* stage 0, rows: 2 operators */
 };
 
-/* operator, jobs that it is ahead of its share */
-static const rnnc_sink sinks[1] = {
-    {1, 0},
+static const uint16_t sinks[1] = {
+    1,
 };
 
 static const rnnc_port inputs[1] = {

@@ -72,10 +72,9 @@ static const rnnc_stage stages[2] = {
     {1, 1, 1, 1, 1}, /* stage 1, layer: 1 operator */
 };
 
-/* operator, jobs that it is ahead of its share */
-static const rnnc_sink sinks[2] = {
-    {0, 0},
-    {1, 0},
+static const uint16_t sinks[2] = {
+    0,
+    1,
 };
 
 static const rnnc_port inputs[2] = {

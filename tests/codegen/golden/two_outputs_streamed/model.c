@@ -71,10 +71,9 @@ static const rnnc_stage stages[1] = {
     {0, 2, 0, 2, 2}, /* stage 0, rows: 2 operators */
 };
 
-/* operator, jobs that it is ahead of its share */
-static const rnnc_sink sinks[2] = {
-    {0, 0},
-    {1, 0},
+static const uint16_t sinks[2] = {
+    0,
+    1,
 };
 
 static const rnnc_port inputs[2] = {
