@@ -108,8 +108,9 @@ def _absorbable(graph: Graph) -> dict[str, Node]:
 
 
 def _chains(before: Mapping[str, Node], last: Node) -> Iterator[tuple[Node, ...]]:
-    """The chains of two nodes or more that end with ``last``, the shortest first."""
+    """The chains of nodes that end with ``last``, itself included, the shortest first."""
     chain: tuple[Node, ...] = (last,)
+    yield chain
     while len(chain) < LONGEST_CHAIN and chain[0].name in before:
         chain = (before[chain[0].name], *chain)
         yield chain

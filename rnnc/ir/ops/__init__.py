@@ -30,6 +30,7 @@ from rnnc.ir.ops.reduce import ChannelMax, ReduceMax
 from rnnc.ir.ops.requantise import Requantise
 from rnnc.ir.ops.rnnpool import RnnPool
 from rnnc.ir.ops.rnnpool_int import RnnPoolInt
+from rnnc.ir.ops.scattered import ScatteredConv
 from rnnc.ir.ops.shape import Concat, ConcatRows, Rearrange, Slice, SliceRows
 from rnnc.ir.ops.softmax import Softmax, SoftmaxInt8, SoftmaxTflite
 
@@ -86,6 +87,7 @@ INT_OPS: tuple[type[IntOp], ...] = (
     PadRows,
     PooledPointwise,
     RnnPoolInt,
+    ScatteredConv,
     SliceRows,
     SoftmaxInt8,
     SoftmaxTflite,
