@@ -74,7 +74,7 @@ def program(network: Network, plan: Plan) -> str:
     for value in network.values:
         place, producer = plan.place_of(value.name), network.producer(network.number[value])
         maker = "RNNC_NONE" if producer is None else number[producer]
-        tensors.append(row([place.offset, place.row_bytes, value.type.height, place.rows, maker, 0]))
+        tensors.append(row([place.offset, place.row_bytes, value.type.height, place.rows, maker, 0, "RNNC_NONE"]))
     for index, task_number in enumerate(tasks):
         task = network.tasks[task_number]
         first = len(windows)
