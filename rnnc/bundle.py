@@ -159,7 +159,6 @@ def _plan_from(data: Json) -> Plan:
                 **s,
                 "nodes": tuple(s["nodes"]),
                 "sinks": tuple(s["sinks"]),
-                "leads": tuple(s["leads"]),
                 "strips": tuple(Strip(**x) for x in s["strips"]),
             }
         )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rnnc.codegen.cprint import float_literal, int_literal
-from rnnc.codegen.program import CArray, COp, CParams, CPort, CProgram, CSink, CSlide, CStage, CTensor, CWindow
+from rnnc.codegen.program import CArray, COp, CParams, CPort, CProgram, CSlide, CStage, CTensor, CWindow
 from rnnc.diagnostics import CompileError
 from rnnc.ir.graph import Graph, Node, Port, Value
 from rnnc.ir.op import Field, IntOp, Kernel, Table
@@ -137,7 +137,8 @@ class _Lowering:
             )
         for window in windows:
             tensor = self.tensor_index[node.inputs[window.input]]
-            self.windows.append(CWindow(tensor, window.rows, window.stride, window.dilation, window.pad))
+            places = window.rows, window.stride, window.dilation, window.pad, int(window.edge)
+            self.windows.append(CWindow(tensor, *places))
         scratch = self.plan.buffer_of(node.name, "scratch")
         state = self.plan.buffer_of(node.name, "state")
         return COp(
@@ -201,12 +202,8 @@ class _Lowering:
             op, sink = op + len(stage.nodes), sink + len(stage.sinks)
         return tuple(result)
 
-    def sinks(self) -> tuple[CSink, ...]:
-        return tuple(
-            CSink(self.node_index[sink], lead)
-            for stage in self.plan.stages
-            for sink, lead in zip(stage.sinks, stage.leads or (0,) * len(stage.sinks), strict=True)
-        )
+    def sinks(self) -> tuple[int, ...]:
+        return tuple(self.node_index[sink] for stage in self.plan.stages for sink in stage.sinks)
 
     def ports(self, ports: Sequence[Port], kind: str) -> tuple[CPort, ...]:
         names: Mapping[str, str] = unique_identifiers([port.name for port in ports], kind)

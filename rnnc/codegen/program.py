@@ -61,6 +61,7 @@ class CWindow:
     stride: int
     dilation: int
     pad: int
+    edge: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +87,6 @@ class CStage:
     first_sink: int
     sinks: int
     ticks: int
-
-
-@dataclass(frozen=True, slots=True)
-class CSink:
-    op: int
-    lead: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +123,7 @@ class CProgram:
     slides: tuple[CSlide, ...]
     ops: tuple[COp, ...]
     stages: tuple[CStage, ...]
-    sinks: tuple[CSink, ...]
+    sinks: tuple[int, ...]
     inputs: tuple[CPort, ...]
     outputs: tuple[CPort, ...]
     bank_sizes: tuple[int, ...]
@@ -141,8 +136,8 @@ class CProgram:
 
     @property
     def counters(self) -> int:
-        """Entries of the engine's counter array: done and path by operator, given by input."""
-        return 2 * len(self.ops) + len(self.inputs)
+        """Entries of the engine's counter array: done by operator, given by input, a bit of seen by operator."""
+        return len(self.ops) + len(self.inputs) + len(self.ops) // 16 + 1
 
     @property
     def job_rows(self) -> int:

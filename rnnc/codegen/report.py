@@ -16,8 +16,8 @@ from rnnc.scheduler.row_cut import RowCut
 from rnnc.scheduler.segments import Options
 from rnnc.target import Bank
 
-POINTER, ENGINE_POINTERS, ENGINE_COUNTERS = 4, 6, 4
-"""rnnc_engine on a 32-bit core: model, two banks, done, given, path; depth, stage, tick, sink."""
+POINTER, ENGINE_POINTERS, ENGINE_COUNTERS = 4, 6, 2
+"""rnnc_engine on a 32-bit core: model, two banks, done, given, seen; stage, tick."""
 ROW_ENGINE_POINTERS = 3
 """What rnnc_row_engine adds: sink, context, copies."""
 

@@ -35,7 +35,7 @@ class Const:
 class Window:
     """The rows of input ``input`` that job j needs: j * stride - pad + i * dilation, i in 0 .. rows - 1.
 
-    Rows outside the input are padding.
+    Rows outside the input are padding or, with ``edge``, the nearest row of the input.
     """
 
     input: int
@@ -43,6 +43,7 @@ class Window:
     stride: int = 1
     dilation: int = 1
     pad: int = 0
+    edge: bool = False
 
     def first(self, job: int) -> int:
         return job * self.stride - self.pad
@@ -50,6 +51,19 @@ class Window:
     def last(self, job: int) -> int:
         """Index of the last row, padding included."""
         return self.first(job) + (self.rows - 1) * self.dilation
+
+    def oldest(self, jobs: npt.ArrayLike, height: int) -> npt.NDArray[np.int64]:
+        """The first row of an input of ``height`` rows that each job or a later one reads, below 0 for padding."""
+        first = np.asarray(jobs, np.int64) * self.stride - self.pad
+        return np.clip(first, 0, height - 1) if self.edge else first
+
+    def taps(self, jobs: npt.ArrayLike, height: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Rows of an input of ``height`` rows by job and tap [jobs, rows], and which of them are there."""
+        first = np.asarray(jobs, np.int64)[:, None] * self.stride - self.pad
+        rows = first + np.arange(self.rows) * self.dilation
+        if self.edge:
+            rows = np.clip(rows, 0, height - 1)
+        return rows, (rows >= 0) & (rows < height)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,10 +194,9 @@ class IntOp(Op):
         more than it uses."""
         rows = np.arange(output.height)
         for window in self.output_windows(inputs):
-            for tap in range(window.rows):
-                read = rows * window.stride - window.pad + tap * window.dilation
-                inside = (read >= 0) & (read < inputs[window.input].height)
-                yield Dependency(window.input, read[inside], rows[inside])
+            taps, inside = window.taps(rows, inputs[window.input].height)
+            for read, there in zip(taps.T, inside.T, strict=True):
+                yield Dependency(window.input, read[there], rows[there])
 
     def macs(self, inputs: Sequence[TensorType], output: TensorType) -> int:
         """Multiply-accumulates executed for the whole output."""
@@ -212,9 +225,9 @@ class IntOp(Op):
     def fusions(
         cls, chain: Sequence[IntOp], inputs: Sequence[TensorType], outputs: Sequence[TensorType]
     ) -> tuple[IntOp, ...]:
-        """Operators of this class that do the work of a whole ``chain``: nothing but the next of the chain reads the
-        output of each, by its first input. ``inputs`` are those of the first, ``outputs`` those of each. The fastest
-        come first."""
+        """Operators of this class that do the work of a whole ``chain``: the next of the chain reads the output of
+        each by its first input, and nothing else does, unless making it again takes no MACs. ``inputs`` are those of
+        the first, ``outputs`` those of each. The fastest come first."""
         return ()
 
     def choices(self) -> tuple[str, ...]:
@@ -291,9 +304,7 @@ def gather(op: IntOp, arrays: Sequence[Array], types: Sequence[TensorType], rows
     result: list[WindowRows] = []
     for window in op.output_windows(types):
         source = arrays[window.input]
-        offsets = np.arange(window.rows) * window.dilation - window.pad
-        index = np.asarray(rows)[:, None] * window.stride + offsets
-        present = (index >= 0) & (index < source.shape[0])
+        index, present = window.taps(rows, source.shape[0])
         values = source[np.clip(index, 0, source.shape[0] - 1)].astype(np.int64)
         values[~present] = 0
         result.append(WindowRows(values, present))

@@ -101,8 +101,7 @@ def _job_bytes(network: Network, task: Task) -> int:
     present: dict[int, Ints] = {}
     for window in task.windows:
         value = task.inputs[window.input]
-        taps = jobs[:, None] * window.stride - window.pad + np.arange(window.rows) * window.dilation
-        inside = ((taps >= 0) & (taps < network.values[value].type.height)).sum(axis=1)
+        inside = window.taps(jobs, network.values[value].type.height)[1].sum(axis=1)
         # two windows on one value may share their rows
         present[value] = np.maximum(present[value], inside) if value in present else inside
     rows = sum((count * network.values[value].type.row_bytes for value, count in present.items()), 0 * jobs)

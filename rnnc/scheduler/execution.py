@@ -5,7 +5,7 @@ This is the planner's one definition of "what runs when". A step is one job; ste
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -51,18 +51,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Piece:
-    """A stage by task numbers: ``tasks`` in topological order, ``sinks`` pulled in turn over ``ticks``, each
-    ahead of its share by ``leads`` jobs."""
+    """A stage by task numbers: ``tasks`` in topological order, of which all wait for rows of the ``sinks``. What the
+    stage reads from outside is at its disposal in ``ticks`` equal parts."""
 
     tasks: tuple[int, ...]
     sinks: tuple[int, ...]
     ticks: int = 1
-    leads: tuple[int, ...] = ()
-
-    def target(self, sink: int, tick: int, jobs: int) -> int:
-        """Jobs that sink number ``sink`` must have done at the end of a tick."""
-        lead = self.leads[sink] if self.leads else 0
-        return min(jobs, -(-(tick + 1) * jobs // self.ticks) + lead)
 
 
 class Network:
@@ -122,15 +116,15 @@ class Network:
         )
         if len(sinks) == 1:
             return Piece(tuple(tasks), sinks)
-        ticks = max(self.tasks[task].jobs for task in sinks)
-        return Piece(tuple(tasks), sinks, ticks, leads_of(self, tasks, sinks, ticks))
+        made = {self.tasks[task].output for task in tasks}
+        read = {value for task in tasks for value in self.tasks[task].inputs} - made
+        return Piece(tuple(tasks), sinks, max((self.values[value].type.height for value in read), default=1))
 
     def piece_of(self, stage: Stage) -> Piece:
         return Piece(
             tuple(self.task_of[name] for name in stage.nodes),
             tuple(self.task_of[name] for name in stage.sinks),
             stage.ticks,
-            stage.leads,
         )
 
     def stage_of(self, piece: Piece) -> Stage:
@@ -139,47 +133,7 @@ class Network:
             tuple(self.tasks[task].node.name for task in piece.tasks),
             tuple(self.tasks[task].node.name for task in piece.sinks),
             piece.ticks,
-            piece.leads,
         )
-
-
-def leads_of(network: Network, tasks: Sequence[int], sinks: Sequence[int], ticks: int) -> tuple[int, ...]:
-    """How far each sink can be ahead of its share.
-
-    The sink with the widest view makes everybody's rows early. What the others can make of those rows they make
-    at once, instead of letting the rows wait for them.
-    """
-    needs = [_demands(network, tasks, sink) for sink in sinks]
-    tick = np.arange(1, ticks + 1)
-    share = [-(-tick * network.tasks[sink].jobs // ticks) for sink in sinks]
-    there: dict[int, Steps] = {}
-    for need, jobs in zip(needs, share, strict=True):
-        for value, rows in need.items():
-            there[value] = np.maximum(there.get(value, np.zeros(ticks, np.int64)), rows[jobs])
-    leads = []
-    for need, jobs in zip(needs, share, strict=True):
-        possible = [np.searchsorted(rows, there[value], side="right") - 1 for value, rows in need.items()]
-        behind = jobs < jobs[-1]
-        ahead = np.min(possible, axis=0) - jobs if possible else np.zeros(ticks, np.int64)
-        leads.append(max(0, int(ahead[behind].min(initial=int(jobs[-1])))) if behind.any() else 0)
-    return tuple(leads)
-
-
-def _demands(network: Network, tasks: Sequence[int], sink: int) -> dict[int, Steps]:
-    """For 0, 1, ... jobs of a sink, the rows that must be there of each value that ``tasks`` read from outside."""
-    need = {network.tasks[sink].output: np.arange(network.tasks[sink].jobs + 1)}
-    for index in reversed(tasks):
-        task = network.tasks[index]
-        rows = need.pop(task.output, None)
-        if rows is None:
-            continue
-        jobs = rows if index == sink else np.where(rows > 0, rows + task.warm_up, 0)
-        for window in task.windows:
-            value = task.inputs[window.input]
-            reach = np.clip((jobs - 1) * window.stride + window.last(0) + 1, 0, network.values[value].type.height)
-            reach = np.where(jobs > 0, reach, 0)
-            need[value] = np.maximum(need[value], reach) if value in need else reach
-    return need
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,70 +159,132 @@ def execute(network: Network, pieces: Sequence[Piece], streamed: Collection[int]
     return _Engine(network, pieces, streamed).run(pieces)
 
 
+RUNS = -1
+"""In place of the value that a task waits for: it can run."""
+
+OUTSIDE = -1
+"""In place of the task that makes a value: no task of this stage."""
+
+
 class _Engine:
     """The state of the engine: rows present by value, jobs finished by task."""
 
     def __init__(self, network: Network, pieces: Sequence[Piece], streamed: Collection[int]) -> None:
         self.network = network
         self.present = [value.type.height for value in network.values]
-        self.done = [0] * len(network.tasks)
-        self.needs: dict[int, list[tuple[int, int, int, int]]] = {}
-        self.warm_up = [task.warm_up for task in network.tasks]
-        self.pushed: dict[int, list[int]] = {}
-        self.order: list[int] = []
-        self.job: list[int] = []
-        for piece in pieces:
-            for index in piece.tasks:
-                task = network.tasks[index]
-                self.present[task.output] = 0
-                self.needs[index] = [
-                    (value, window.stride, window.last(0) + 1, network.values[value].type.height)
-                    for window in task.windows
-                    for value in (task.inputs[window.input],)
-                ]
+        self.pushed: dict[int, list[int]] = {value: [] for value in streamed}
         for value in streamed:
             self.present[value] = 0
-            self.pushed[value] = []
+        for piece in pieces:
+            for task in piece.tasks:
+                self.present[network.tasks[task].output] = 0
+        self.order: list[int] = []
+        self.job: list[int] = []
 
     def run(self, pieces: Sequence[Piece]) -> Execution:
         for piece in pieces:
-            for tick in range(piece.ticks):
-                for number, sink in enumerate(piece.sinks):
-                    target = piece.target(number, tick, self.network.tasks[sink].jobs)
-                    while self.done[sink] < target:
-                        self._pull(sink)
+            _Stage(self, piece).run()
         pushed = {
             value: np.array(steps + [NEVER] * (self.network.values[value].type.height - len(steps)), np.int64)
             for value, steps in self.pushed.items()
         }
         return Execution(np.array(self.order, np.int64), np.array(self.job, np.int64), pushed)
 
-    def _pull(self, sink: int) -> None:
-        """Run one job of a sink, and before it whatever it waits for, innermost first.
 
-        One loop, for the search runs it millions of times.
-        """
-        first, present, done = self.network.n_inputs, self.present, self.done
-        path = [sink]
-        while path:
-            index = path[-1]
-            job = done[index]
-            for value, stride, reach, height in self.needs[index]:
-                need = job * stride + reach
-                if present[value] < (need if need < height else height):
-                    if value < first:
-                        self.pushed[value].append(len(self.order))
-                        present[value] += 1
-                    else:
-                        path.append(value - first)
+class _Stage:
+    """A stage that runs. Tasks are numbered within it, in order.
+
+    ``lacks`` is, by task, the first value that has too few rows for its next job, or RUNS: the search executes
+    millions of jobs, so this is kept up to date rather than looked up.
+    """
+
+    def __init__(self, engine: _Engine, piece: Piece) -> None:
+        network = engine.network
+        self.engine, self.piece = engine, piece
+        self.tasks = [network.tasks[task] for task in piece.tasks]
+        self.done = [0] * len(self.tasks)
+        self.lacks = [RUNS] * len(self.tasks)
+        self.maker = [OUTSIDE] * len(network.values)
+        self.readers: dict[int, list[int]] = {}
+        for index, task in enumerate(self.tasks):
+            self.maker[task.output] = index
+            for value in dict.fromkeys(task.inputs):
+                self.readers.setdefault(value, []).append(index)
+        self.heights = {value: network.values[value].type.height for value in self.readers}
+        self.needs = [
+            [
+                (value, window.stride, window.last(0) + 1, int(window.edge), self.heights[value])
+                for window in task.windows
+                for value in (task.inputs[window.input],)
+            ]
+            for task in self.tasks
+        ]
+
+    def run(self) -> None:
+        engine, ticks = self.engine, self.piece.ticks
+        outside = [value for value in self.readers if self.maker[value] == OUTSIDE]
+        for tick in range(ticks):
+            limit = {value: -(-(tick + 1) * self.heights[value] // ticks) for value in outside}
+            for value in outside:
+                if value not in engine.pushed:
+                    engine.present[value] = limit[value]
+                self._look_again(self.readers[value])
+            if tick == 0:
+                self._look_again(range(len(self.tasks)))
+            while True:
+                task, asked = self._next()
+                if task != OUTSIDE:
+                    self._run_job(task)
+                elif asked in engine.pushed and engine.present[asked] < limit[asked]:
+                    engine.pushed[asked].append(len(engine.order))
+                    engine.present[asked] += 1
+                    self._look_again(self.readers[asked])
+                else:
                     break
-            else:
-                self.order.append(index)
-                self.job.append(job)
-                done[index] = job + 1
-                if job >= self.warm_up[index]:
-                    present[first + index] += 1
-                path.pop()
+
+    def _next(self) -> tuple[int, int]:
+        """Of the tasks that can run and that a sink waits for, the last one, or OUTSIDE and a value that it waits for
+        instead, a streamed one if there is any."""
+        lacks, maker, pushed = self.lacks, self.maker, self.engine.pushed
+        seen = [False] * len(lacks)
+        last, asked = OUTSIDE, RUNS
+        for sink in self.piece.sinks:
+            index = maker[self.engine.network.tasks[sink].output]
+            if self.done[index] == self.tasks[index].jobs:
+                continue
+            while index != OUTSIDE and not seen[index]:
+                seen[index] = True
+                value = lacks[index]
+                if value == RUNS:
+                    last = max(last, index)
+                    break
+                index = maker[value]
+                if index == OUTSIDE and asked not in pushed:
+                    asked = value
+        return last, asked
+
+    def _run_job(self, index: int) -> None:
+        engine, task, job = self.engine, self.tasks[index], self.done[index]
+        engine.order.append(self.piece.tasks[index])
+        engine.job.append(job)
+        self.done[index] = job + 1
+        self._look_again((index,))
+        if job >= task.warm_up:
+            engine.present[task.output] += 1
+            self._look_again(
+                [reader for reader in self.readers.get(task.output, ()) if self.lacks[reader] == task.output]
+            )
+
+    def _look_again(self, tasks: Iterable[int]) -> None:
+        present = self.engine.present
+        for index in tasks:
+            job = self.done[index]
+            self.lacks[index] = RUNS
+            for value, stride, reach, least, height in self.needs[index]:
+                need = job * stride + reach
+                if present[value] < (least if need < least else need if need < height else height):
+                    self.lacks[index] = value
+                    break
 
 
 Event = tuple[int, Literal["push", "job"], int, int]

@@ -149,11 +149,9 @@ def _row_lives(
             rows = lives.get(task.inputs[window.input])
             if rows is None:
                 continue
-            base = np.arange(len(steps)) * window.stride - window.pad
-            for tap in range(window.rows):
-                row = base + tap * window.dilation
-                inside = (row >= 0) & (row < len(rows.last))
-                np.maximum.at(rows.last, row[inside], steps[inside])
+            taps, inside = window.taps(np.arange(len(steps)), len(rows.last))
+            for row, there in zip(taps.T, inside.T, strict=True):
+                np.maximum.at(rows.last, row[there], steps[there])
     end = max(execution.steps - 1, 0)
     for value in held:
         if value in lives:
@@ -260,7 +258,8 @@ def _rows_in_use(network: Network, group: _Group, tasks: dict[int, Steps], steps
             done = np.searchsorted(tasks[index], steps, side="left")
             for window in task.windows:
                 if task.inputs[window.input] == value:
-                    needed = np.where(done == task.jobs, NEVER, done * window.stride - window.pad)
+                    first = window.oldest(done, network.values[value].type.height)
+                    needed = np.where(done == task.jobs, NEVER, first)
                     oldest = np.minimum(oldest, needed)
     before = np.searchsorted(group.rows.written, steps, side="left")
     made = np.searchsorted(group.rows.written, steps, side="right")

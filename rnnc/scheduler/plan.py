@@ -59,14 +59,13 @@ class Strip:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Nodes in topological order, by name. ``ticks`` is the number of demands that each sink is spread over, and
-    ``leads`` (by sink) how many jobs it is ahead of its share, as its rows can be made early."""
+    """Nodes in topological order, by name; all of them wait for rows of the ``sinks``. ``ticks`` are the equal parts
+    in which the stage gets the values that it reads from outside."""
 
     kind: Schedule
     nodes: tuple[str, ...]
     sinks: tuple[str, ...]
     ticks: int
-    leads: tuple[int, ...] = ()
     strips: tuple[Strip, ...] = ()
 
 

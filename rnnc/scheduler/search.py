@@ -13,6 +13,7 @@ from typing import Literal
 
 from rnnc.ir.graph import Graph
 from rnnc.scheduler.assembly import Draft, draft
+from rnnc.scheduler.exchange import exchanged
 from rnnc.scheduler.execution import Network
 from rnnc.scheduler.offsets import quick_size
 from rnnc.scheduler.rows import cut_rows
@@ -43,7 +44,8 @@ class Search:
     def __init__(self, graph: Graph, options: Options) -> None:
         self.variants, self.options = Variants(graph), options
         self._memo: Peaks = {}
-        self._known: dict[tuple[tuple[str, int], ...], int] = {}
+        self._known: dict[tuple[tuple[str, int], ...], tuple[int, int]] = {}
+        self._starts: dict[bool, dict[str, int]] = {}
 
     @property
     def graph(self) -> Graph:
@@ -52,15 +54,20 @@ class Search:
 
     def peak(self, choice: Choice) -> int:
         """Bytes that a configuration needs, quickly placed, with the best stages along the graph's own order."""
+        return self.sizes(choice)[0]
+
+    def sizes(self, choice: Choice) -> tuple[int, int]:
+        """The same, and the bytes that are in use at the fullest step, which a better placement comes closer to."""
         key = tuple((name, choice[name]) for name in self.variants.in_force(choice))
         if key not in self._known:
             network = Network(self.variants.apply(choice))
             drafts = drafts_of(network, [range(len(network.tasks))], self.options, self._memo)
-            best = 2**62
+            best, live = 2**62, 2**62
             for item in sorted(drafts, key=lambda item: item.live_peak):
                 if item.live_peak < best:
                     best = min(best, quick_size(item.parts, item.live_peak))
-            self._known[key] = best
+                live = min(live, item.live_peak)
+            self._known[key] = best, live
         return self._known[key]
 
     def candidate(self, choice: Choice) -> Candidate:
@@ -70,27 +77,37 @@ class Search:
         """The configuration of least peak, fast wherever that costs nothing."""
         if effort == "speed":
             return self.candidate({})
-        lean = self.frugal(effort)
-        return self.within(min(lean.peak, self.peak({})), effort)
+        start = self._start(recompute=effort == "ram")
+        if self.peak({}) <= self.peak(start):
+            return self.candidate({})
+        return self.candidate(self._relax(start, *self.sizes(start)))
 
     def frugal(self, effort: Effort) -> Candidate:
-        """The leanest option everywhere, whatever it costs."""
-        return self.candidate(self.variants.frugal(recompute=effort == "ram") if effort != "speed" else {})
+        """The leanest operators, whatever they cost."""
+        return self.candidate(self._start(recompute=effort == "ram") if effort != "speed" else {})
 
     def within(self, budget: int, effort: Effort) -> Candidate:
         """The fastest configuration found whose peak is at most ``budget``; the leanest if none is."""
-        start = self.variants.frugal(recompute=effort == "ram") if effort != "speed" else {}
+        start = self._start(recompute=effort == "ram") if effort != "speed" else {}
         if self.peak({}) <= max(budget, self.peak(start)):
             return self.candidate({})
         return self.candidate(self._relax(start, max(budget, self.peak(start))))
 
-    def _relax(self, start: dict[str, int], budget: int) -> dict[str, int]:
+    def _start(self, recompute: bool) -> dict[str, int]:
+        """The leanest configuration."""
+        if recompute not in self._starts:
+            frugal = self.variants.frugal(recompute)
+            self._starts[recompute] = exchanged(self.variants, frugal, self.sizes)
+        return self._starts[recompute]
+
+    def _relax(self, start: dict[str, int], budget: int, live_budget: int = 2**62) -> dict[str, int]:
         choice = dict(start)
         names = by_gain(self.variants, [name for name, index in start.items() if index])
 
         def attempt(group: Sequence[str], index: int) -> bool:
             trial = {**choice, **{name: min(index, start[name]) for name in group}}
-            if self.peak(trial) > budget:
+            peak, live = self.sizes(trial)
+            if peak > budget or live > live_budget:
                 return False
             choice.update(trial)
             return True

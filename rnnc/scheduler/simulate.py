@@ -109,21 +109,19 @@ class _Simulator:
             height, width, channels = self.network.values[value].type.shape
             values = np.zeros((1, window.rows, width, channels), np.int64)
             present = np.zeros((1, window.rows), np.bool_)
-            for tap in range(window.rows):
-                row = window.first(job) + tap * window.dilation
-                if 0 <= row < height:
-                    values[0, tap] = self._read(value, row)
-                    present[0, tap] = True
+            taps, inside = window.taps([job], height)
+            for tap in np.flatnonzero(inside[0]):
+                values[0, tap] = self._read(value, int(taps[0, tap]))
+                present[0, tap] = True
             result.append(WindowRows(values, present))
         return result
 
     def _consume(self, index: int, task: Task, job: int) -> None:
         for window in task.windows:
             array = self.consumed[index].arrays[window.input]
-            for tap in range(window.rows):
-                row = window.first(job) + tap * window.dilation
-                if 0 <= row < len(array):
-                    array[row] = self._read(task.inputs[window.input], row)
+            taps, inside = window.taps([job], len(array))
+            for row in taps[inside].tolist():
+                array[row] = self._read(task.inputs[window.input], row)
 
     def _deliver(self, task: Task, row: int, values: npt.NDArray[np.int64]) -> None:
         stored = self._write(task.output, row, values)
@@ -163,8 +161,9 @@ class _Simulator:
                 for index in self.network.readers[value]:
                     task = self.network.tasks[index]
                     if self.done[index] < task.jobs:
-                        rows = [w.first(self.done[index]) for w in task.windows if task.inputs[w.input] == value]
-                        needed = min(needed, max(0, min(rows)))
+                        windows = [w for w in task.windows if task.inputs[w.input] == value]
+                        height = self.network.values[value].type.height
+                        needed = min(needed, *(max(0, int(w.oldest(self.done[index], height))) for w in windows))
         return needed
 
     def _read(self, value: int, row: int) -> Array:

@@ -13,7 +13,7 @@ import numpy as np
 from rnnc.diagnostics import VerificationError
 from rnnc.ir.graph import Graph, Node, Value
 from rnnc.ir.op import IntOp
-from rnnc.scheduler.plan import ALIGN, Buffer, Plan
+from rnnc.scheduler.plan import ALIGN, Buffer, Plan, Stage
 
 MAX_ROWS = 64
 """Row pointers of one job (RNNC_MAX_ROWS)."""
@@ -86,6 +86,7 @@ class _Player:
         self.mark_of: dict[tuple[str, int], int] = {}
         self.done = {node.name: 0 for node in graph.nodes}
         self.made = {value.name: 0 for value in graph.values()}
+        self.last_row = {value.name: value.type.height - 1 for value in graph.values()}
         self.oldest: dict[str, int] = {buffer.name: 0 for buffer in plan.buffers if buffer.slides}
         """The row that lies first in each ring that slides, by the buffer's name."""
         self.step = 0
@@ -99,13 +100,23 @@ class _Player:
                     self._write_row(port.value)
         for stage in self.plan.stages:
             for tick in range(stage.ticks):
-                for number, name in enumerate(stage.sinks):
-                    node = self.node[name]
-                    jobs = _op(node).jobs(node.input_types, node.output.type)
-                    lead = stage.leads[number] if stage.leads else 0
-                    while self.done[name] < jobs and (self.done[name] - lead) * stage.ticks < (tick + 1) * jobs:
-                        self._demand(node)
+                self._play_tick(stage, tick)
         self._check_end()
+
+    def _play_tick(self, stage: Stage, tick: int) -> None:
+        while True:
+            ends = [
+                end for name in stage.sinks if (end := self._end_of_chain(self.node[name], stage, tick)) is not None
+            ]
+            jobs = [end for end in ends if isinstance(end, Node)]
+            if jobs:
+                self._play_job(max(jobs, key=lambda node: stage.nodes.index(node.name)))
+            elif ends:
+                value = next(end for end in ends if isinstance(end, Value))
+                self._write_row(value)
+                self._slide(value)
+            else:
+                return
 
     def _check_place(self, value: Value) -> None:
         buffer = self.place.get(value.name)
@@ -119,39 +130,45 @@ class _Player:
             if (buffer.slides or leader.slides) and not alike:
                 _fail(value.name, f"it does not lie as '{leader.name}' does, with which it shares its place")
 
-    def _demand(self, sink: Node) -> None:
-        waiting = [sink]
-        while waiting:
-            node = waiting[-1]
-            lacking = next((v for v, row in self._rows_read(node) if self.made[v.name] <= row), None)
-            if lacking is None:
-                self._play_job(waiting.pop())
-            elif lacking.name in self.maker:
-                waiting.append(self.maker[lacking.name])
-            else:
-                self._write_row(lacking)
-                self._slide(lacking)
+    def _end_of_chain(self, sink: Node, stage: Stage, tick: int) -> Node | Value | None:
+        """What a sink waits for in the end: a job that can run, or a value of which the caller has the next row."""
+        node = sink
+        if self.done[sink.name] == _op(sink).jobs(sink.input_types, sink.output.type):
+            return None
+        while True:
+            lacking: Value | None = None
+            for value, last, _ in self._windows(node):
+                maker = self.maker.get(value.name)
+                outside = maker is None or maker.name not in stage.nodes
+                if outside and last * stage.ticks >= (tick + 1) * value.type.height:
+                    return None
+                if self.made[value.name] <= last:
+                    lacking = value
+                    break
+            if lacking is None or lacking.name not in self.maker:
+                return node if lacking is None else lacking
+            node = self.maker[lacking.name]
 
-    def _rows_read(self, node: Node) -> list[tuple[Value, int]]:
-        """The rows that the next job of a node reads, without padding; the last one alone if it is not made yet,
-        as rows are made in order."""
-        rows: list[tuple[Value, int]] = []
+    def _windows(self, node: Node) -> list[tuple[Value, int, list[int]]]:
+        """Of each window of a node's next job the value, the last row that must be there, and the rows that are read,
+        without padding."""
+        result: list[tuple[Value, int, list[int]]] = []
         for window in _op(node).windows(node.input_types):
             value = node.inputs[window.input]
             top = self.done[node.name] * window.stride - window.pad
             taps = [top + i * window.dilation for i in range(window.rows)]
-            reach = min(max(taps), value.type.height - 1)
-            if self.made[value.name] <= reach:
-                return [(value, reach)]
-            rows += [(value, row) for row in taps if 0 <= row < value.type.height]
-        return rows
+            if window.edge:
+                taps = [min(max(row, 0), value.type.height - 1) for row in taps]
+            inside = [row for row in taps if 0 <= row < value.type.height]
+            result.append((value, min(max(taps), value.type.height - 1), inside))
+        return result
 
     def _play_job(self, node: Node) -> None:
         op, types, output = _op(node), node.input_types, node.output
         job, jobs = self.done[node.name], op.jobs(types, output.type)
         if sum(window.rows for window in op.windows(types)) > MAX_ROWS:
             _fail(node.name, f"a job of it reads more than {MAX_ROWS} rows")
-        reads = self._rows_read(node)
+        reads = [(value, row) for value, _, rows in self._windows(node) for row in rows]
         needed = {
             "state": op.state_bytes(types, output.type),
             "scratch": op.scratch_bytes(types, output.type),
@@ -216,7 +233,8 @@ class _Player:
                 if leader in (name, self.place[name].shares_with) and done < op.jobs(
                     node.input_types, node.output.type
                 ):
-                    needed = min(needed, max(0, done * window.stride - window.pad))
+                    first = max(0, done * window.stride - window.pad)
+                    needed = min(needed, first, self.last_row[name] if window.edge else first)
         return needed
 
     def _write_row(self, value: Value) -> int:

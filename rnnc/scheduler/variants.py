@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rnnc.ir.graph import Graph, Node
+from rnnc.ir.graph import Graph, Node, Value
 from rnnc.ir.op import IntOp
 from rnnc.ir.ops import INT_OPS
 
@@ -33,7 +33,7 @@ class Variants:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.options: dict[str, tuple[Option, ...]] = {}
-        before = _only_readers(graph)
+        before = _absorbable(graph)
         for node in graph.nodes:
             options = [*_leaner(node)]
             for chain in _chains(before, node):
@@ -49,31 +49,35 @@ class Variants:
         }
 
     def in_force(self, choice: Choice) -> dict[str, Option]:
-        """The chosen options by node, without those of nodes that are absorbed by a later one."""
-        result: dict[str, Option] = {}
+        """The chosen options by node, without those of nodes that are absorbed by later ones."""
+        return {
+            node.name: self.options[node.name][choice[node.name]]
+            for node, _ in self._staying(choice)
+            if choice.get(node.name, 0)
+        }
+
+    def _staying(self, choice: Choice) -> list[tuple[Node, Node]]:
+        """The nodes that are not absorbed by all that read them, and what stands in their places."""
         absorbed: set[str] = set()
+        read: set[Value] = set()
+        result: list[tuple[Node, Node]] = []
         for node in reversed(self.graph.nodes):
+            if node.name in absorbed and node.output not in read:
+                continue
             index = choice.get(node.name, 0)
-            if index and node.name not in absorbed:
-                result[node.name] = self.options[node.name][index]
-                absorbed.update(other.name for other in result[node.name].absorbs)
-        return result
+            made = node
+            if index:
+                option = self.options[node.name][index]
+                absorbed.update(other.name for other in option.absorbs)
+                inputs = option.absorbs[0].inputs if option.absorbs else node.inputs
+                made = Node(node.name, option.op, list(inputs), node.output)
+            read.update(made.inputs)
+            result.append((node, made))
+        return result[::-1]
 
     def apply(self, choice: Choice) -> Graph:
         """The graph with the chosen operators; nodes and values that stay are shared with this one."""
-        chosen = self.in_force(choice)
-        absorbed = {node.name for option in chosen.values() for node in option.absorbs}
-        nodes = []
-        for node in self.graph.nodes:
-            option = chosen.get(node.name)
-            if node.name in absorbed:
-                continue
-            if option is None:
-                nodes.append(node)
-            else:
-                inputs = option.absorbs[0].inputs if option.absorbs else node.inputs
-                nodes.append(Node(node.name, option.op, list(inputs), node.output))
-        return replace(self.graph, nodes=nodes)
+        return replace(self.graph, nodes=[made for _, made in self._staying(choice)])
 
 
 def _op(node: Node) -> IntOp:
@@ -89,20 +93,24 @@ def _leaner(node: Node) -> Iterator[Option]:
         yield Option(other, (), other.macs(node.input_types, node.output.type) - macs)
 
 
-def _only_readers(graph: Graph) -> dict[str, Node]:
-    """By name of a node: the one that makes its first input, where nothing else looks at that."""
+def _absorbable(graph: Graph) -> dict[str, Node]:
+    """By name of a node: the one that makes its first input, where nothing else looks at that, or where making it
+    again for each reader takes no MACs."""
     producers, users = graph.producers(), graph.users()
     firsts = [(node, producers.get(node.inputs[0])) for node in graph.nodes if node.inputs]
     return {
         node.name: before
         for node, before in firsts
-        if before is not None and users[before.output] == [node] and not graph.is_output(before.output)
+        if before is not None
+        and not graph.is_output(before.output)
+        and (users[before.output] == [node] or _op(before).macs(before.input_types, before.output.type) == 0)
     }
 
 
 def _chains(before: Mapping[str, Node], last: Node) -> Iterator[tuple[Node, ...]]:
-    """The chains of two nodes or more that end with ``last``, the shortest first."""
+    """The chains of nodes that end with ``last``, itself included, the shortest first."""
     chain: tuple[Node, ...] = (last,)
+    yield chain
     while len(chain) < LONGEST_CHAIN and chain[0].name in before:
         chain = (before[chain[0].name], *chain)
         yield chain

@@ -48,11 +48,11 @@ def test_rows_that_are_not_named_change_nothing(op: type[IntOp]) -> None:
                 assert {(index, row, int(y)) for y in changed} <= dependent, sample.label
 
 
-def test_padding_by_repetition_uses_one_row_of_its_window() -> None:
+def test_padding_by_repetition_needs_the_nearest_row_alone() -> None:
     op, x = PadRows((2, 0, 1, 0), (0, 0), 0, edge=1), TensorType((3, 1, 1), "int8")
     output = op.infer([x])
     assert named(op, (x,), output) == {(0, 0, 0), (0, 0, 1), (0, 0, 2), (0, 1, 3), (0, 2, 4), (0, 2, 5)}
-    assert op.windows([x])[0].rows == 4
+    assert op.windows([x])[0].rows == 1
 
 
 @pytest.mark.parametrize("op", INT_OPS, ids=lambda op: op.name)

@@ -133,9 +133,10 @@ static uint8_t *gather(const kernel_case *c, int32_t job, unsigned misalignment,
     for (unsigned w = 0; w < c->n_windows; ++w) {
         const rnnc_window *window = &c->windows[w];
         const case_tensor *t = &c->inputs[window->tensor];
-        int32_t row = job * window->stride - window->pad;
-        for (int32_t k = 0; k < window->rows; ++k, row += window->dilation, ++index) {
-            if (row < 0 || row >= (int32_t)t->height) {
+        int32_t tap = job * window->stride - window->pad, last = (int32_t)t->height - 1;
+        for (int32_t k = 0; k < window->rows; ++k, tap += window->dilation, ++index) {
+            int32_t row = tap < 0 ? 0 : tap > last ? last : tap;
+            if (row != tap && !window->edge) {
                 rows[index] = NULL;
                 continue;
             }

@@ -125,8 +125,7 @@ def test_rows_of_padding_cost_nothing() -> None:
     assert row_cut(b.done(b.add(Mix(7, 1, 0), padded))) == 8
 
 
-def test_a_row_that_is_handed_over_but_not_used_does_not_count() -> None:
-    """Padding by repetition gets a window, but copies the nearest row."""
+def test_a_row_that_is_repeated_counts_once() -> None:
     b = Builder((5, 4, 1))
     graph = b.done(b.add(PadRows((0, 0, 1, 0), (0, 0), 0, edge=1), b.inputs[0]))
     # row 4 is copied twice, but both copies are made when it comes

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from rnnc.ir.graph import Graph
+from rnnc.ir.ops.pad import PadRows
 from rnnc.scheduler.assembly import assemble, draft
 from rnnc.scheduler.execution import Network, events, execute
 from rnnc.scheduler.plan import OutputMode, Plan
@@ -38,7 +39,7 @@ static const rnnc_tensor tensors[] = {{{tensors}}};
 static const rnnc_window windows[] = {{{windows}}};
 static const rnnc_op ops[] = {{{ops}}};
 static const rnnc_stage stages[] = {{{stages}}};
-static const rnnc_sink sinks[] = {{{sinks}}};
+static const uint16_t sinks[] = {{{sinks}}};
 static const uint32_t bank_size[] = {{{arena}}};
 static const rnnc_port outputs[] = {{{outputs}}};
 static const rnnc_model model = {{.tensors = tensors, .windows = windows, .ops = ops, .stages = stages,
@@ -77,7 +78,7 @@ def program(network: Network, plan: Plan) -> str:
     for index, task_number in enumerate(tasks):
         task = network.tasks[task_number]
         first = len(windows)
-        windows += [row([task.inputs[w.input], w.rows, w.stride, w.dilation, w.pad]) for w in task.windows]
+        windows += [row([task.inputs[w.input], w.rows, w.stride, w.dilation, w.pad, int(w.edge)]) for w in task.windows]
         params.append(str(task_number << 8 | sum(w.rows for w in task.windows)))
         where = [first, len(task.windows), task.output, task.jobs]
         ops.append(row(["log_job", f"&params[{index}]", 0, 0, 0, 0, *where]))
@@ -85,8 +86,7 @@ def program(network: Network, plan: Plan) -> str:
     for stage in plan.stages:
         first_op = number[network.task_of[stage.nodes[0]]]
         stages.append(row([first_op, len(stage.nodes), len(sinks), len(stage.sinks), stage.ticks]))
-        leads = stage.leads or (0,) * len(stage.sinks)
-        sinks += [row([number[network.task_of[name]], lead]) for name, lead in zip(stage.sinks, leads, strict=True)]
+        sinks += [str(number[network.task_of[name]]) for name in stage.sinks]
     return MAIN.format(
         arena=plan.arena, params=", ".join(params), tensors=", ".join(tensors), windows=", ".join(windows),
         ops=", ".join(ops), stages=", ".join(stages), sinks=", ".join(sinks), n_tensors=len(tensors),
@@ -123,6 +123,8 @@ def expected(network: Network, plan: Plan) -> list[str]:
             place = plan.place_of(value.name)
             for tap in range(window.rows):
                 line = window.first(job) + tap * window.dilation
+                if window.edge:
+                    line = sorted((0, line, value.type.height - 1))[1]
                 inside = 0 <= line < value.type.height
                 addresses.append(place.offset + line % place.rows * place.row_bytes if inside else -1)
         lines.append(" ".join(str(part) for part in ("job", index, job, *addresses)))
@@ -133,7 +135,7 @@ def expected(network: Network, plan: Plan) -> list[str]:
 
 def branches() -> Graph:
     b = Builder((17, 4, 2))
-    x = b.add(Mix(3, 2, 1), b.inputs[0])
+    x = b.add(Mix(3, 2, 1), b.add(PadRows((3, 0, 2, 0), (0, 0), 0, edge=1), b.inputs[0]))
     y = b.add(Sum(), x, b.add(Mix(5, 1, 4, dilation=2), x))
     half = b.add(Mix(2, 2, 0), y)
     joined = b.add(Join(), y, b.add(Negate(), y))
@@ -141,9 +143,7 @@ def branches() -> Graph:
     return b.done(half, b.add(Mix(1, 1, 0), total), joined, total)
 
 
-@pytest.mark.parametrize(
-    "stages", [[(0, 1, 2, 3, 4, 5, 6, 7)], [(n,) for n in range(8)], [(0, 1), (2, 3, 4, 5), (6, 7)]]
-)
+@pytest.mark.parametrize("stages", [[tuple(range(9))], [(n,) for n in range(9)], [(0, 1, 2), (3, 4, 5, 6), (7, 8)]])
 @pytest.mark.parametrize("output_mode", ["buffer", "stream"])
 def test_order_and_addresses(tmp_path: Path, stages: list[tuple[int, ...]], output_mode: OutputMode) -> None:
     compiler = shutil.which("cc") or shutil.which("gcc")

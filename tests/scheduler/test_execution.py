@@ -33,16 +33,29 @@ def test_stride_and_unneeded_last_row() -> None:
     assert order(network, [network.piece([0, 1])]) == [(0, 0), (1, 0), (0, 1), (0, 2), (1, 1)]
 
 
-def test_sinks_advance_in_turn_by_ticks() -> None:
+def test_every_sink_uses_a_row_when_it_is_made() -> None:
     b = Builder((4, 1, 1))
     x = b.add(Mix(1, 1, 0), b.inputs[0])
     half, full = b.add(Mix(1, 2, 0), x), b.add(Mix(1, 1, 0), x)
     network = Network(b.done(half, full))
     piece = network.piece([0, 1, 2])
     assert (piece.sinks, piece.ticks) == ((1, 2), 4)
-    # ceil((t + 1) * 2 / 4) rows of the half, t + 1 of the full
+    # one input row after the other, and of the sinks that can run the last one first
     assert order(network, [piece]) == [
-        (0, 0), (1, 0), (2, 0), (0, 1), (2, 1), (0, 2), (1, 1), (2, 2), (0, 3), (2, 3),
+        (0, 0), (2, 0), (1, 0), (0, 1), (2, 1), (0, 2), (2, 2), (1, 1), (0, 3), (2, 3),
+    ]  # fmt: skip
+
+
+def test_a_sink_with_a_narrow_view_does_not_wait_for_the_others() -> None:
+    b = Builder((4, 1, 1))
+    x = b.add(Mix(1, 1, 0), b.inputs[0])
+    near, far = b.add(Mix(1, 1, 0), x), b.add(Mix(), b.add(Mix(), x))
+    network = Network(b.done(near, far))
+    assert order(network, [network.piece([0, 1, 2, 3])]) == [
+        (0, 0), (1, 0),
+        (0, 1), (2, 0), (1, 1),
+        (0, 2), (2, 1), (3, 0), (1, 2),
+        (0, 3), (2, 2), (3, 1), (2, 3), (3, 2), (3, 3), (1, 3),
     ]  # fmt: skip
 
 

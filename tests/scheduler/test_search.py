@@ -16,6 +16,8 @@ from rnnc.ir.ops.elementwise import Add
 from rnnc.ir.ops.global_pool import quantise_global_average
 from rnnc.ir.ops.inverted import InvertedBottleneck, Separable
 from rnnc.ir.ops.linear import accumulator_bound
+from rnnc.ir.ops.norm import LpNorm
+from rnnc.ir.ops.normed import NormedConv
 from rnnc.ir.ops.pooled import PooledPointwise
 from rnnc.ir.types import Array, Quant, TensorType
 from rnnc.scheduler.choose import Optimize, Wish, choose, front
@@ -27,6 +29,8 @@ from rnnc.scheduler.variants import Variants
 from rnnc.target import load_target
 
 STREAMED = Options("stream", "stream")
+FAST = Wish(load_target(), "auto", "stream", "stream", "speed")
+HEADS = (("n2",), ("n2", "n3"))
 
 
 class Builder:
@@ -64,7 +68,8 @@ class Builder:
             self.add(_sum(x, y), x, y)
 
     def done(self) -> Graph:
-        self.graph.outputs.append(Port("y", self.last, self.last.type.shape))
+        name = f"y{len(self.graph.outputs)}" if self.graph.outputs else "y"
+        self.graph.outputs.append(Port(name, self.last, self.last.type.shape))
         return self.graph
 
 
@@ -121,6 +126,40 @@ def test_what_was_chosen_for_an_absorbed_node_is_not_in_force() -> None:
     choice = {"n1": 1, "n3": last}
     assert variants.in_force(choice) == {"n3": variants.options["n3"][last]}
     assert [node.name for node in variants.apply(choice).nodes[:2]] == ["n0", "n3"]
+
+
+def heads() -> Graph:
+    """Two convolutions over the same normalised map."""
+    b = Builder((9, 12, 4))
+    b.conv(8, 3, 1, 1)
+    x = b.last
+    norm = LpNorm().quantise([x.type], TensorType(x.type.shape, "int8", Quant(0.1, 3)), "fast")
+    normed = b.add(norm, x)
+    for _ in range(2):
+        b.last = normed
+        b.conv(4, 3, 1, 1)
+        b.done()
+    return b.graph
+
+
+def test_what_costs_no_macs_is_absorbed_by_every_reader() -> None:
+    variants = Variants(heads())
+    fused = next(i for i, option in enumerate(variants.options["n2"]) if isinstance(option.op, NormedConv))
+    names = {chosen: [node.name for node in variants.apply(dict.fromkeys(chosen, fused)).nodes] for chosen in HEADS}
+    assert names[("n2",)] == ["n0", "n1", "n2", "n3"]
+    assert names[("n2", "n3")] == ["n0", "n2", "n3"]
+
+
+def test_heads_that_normalise_for_themselves_hold_less_and_give_the_same_bytes() -> None:
+    graph = heads()
+    scheduled = choose(graph, Wish(load_target(), "auto", "stream", "stream"))
+    assert [type(node.op) for node in scheduled.graph.nodes] == [Conv2D, NormedConv, NormedConv]
+    x = inputs(graph)
+    given, chosen = (
+        simulate(g, p, {"x": x}) for g, p in ((graph, choose(graph, FAST).plan), (scheduled.graph, scheduled.plan))
+    )
+    for name in ("y", "y1"):
+        np.testing.assert_array_equal(given[name], chosen[name])
 
 
 def test_kept_rows_cost_no_macs_and_made_again_they_do() -> None:

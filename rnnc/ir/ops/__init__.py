@@ -21,6 +21,7 @@ from rnnc.ir.ops.elementwise import (
 from rnnc.ir.ops.global_pool import GlobalAverage, GlobalAveragePool, GlobalMax, GlobalMaxPool
 from rnnc.ir.ops.inverted import InvertedBottleneck, Separable
 from rnnc.ir.ops.norm import LpNorm, LpNormInt8
+from rnnc.ir.ops.normed import NormedConv
 from rnnc.ir.ops.pad import Pad, PadRows
 from rnnc.ir.ops.pool import AveragePool, AveragePool2D, MaxPool, MaxPool2D
 from rnnc.ir.ops.pooled import PooledPointwise
@@ -29,6 +30,7 @@ from rnnc.ir.ops.reduce import ChannelMax, ReduceMax
 from rnnc.ir.ops.requantise import Requantise
 from rnnc.ir.ops.rnnpool import RnnPool
 from rnnc.ir.ops.rnnpool_int import RnnPoolInt
+from rnnc.ir.ops.scattered import ScatteredConv
 from rnnc.ir.ops.shape import Concat, ConcatRows, Rearrange, Slice, SliceRows
 from rnnc.ir.ops.softmax import Softmax, SoftmaxInt8, SoftmaxTflite
 
@@ -81,9 +83,11 @@ INT_OPS: tuple[type[IntOp], ...] = (
     MaxPool2D,
     MulInt8,
     MulPixelInt8,
+    NormedConv,
     PadRows,
     PooledPointwise,
     RnnPoolInt,
+    ScatteredConv,
     SliceRows,
     SoftmaxInt8,
     SoftmaxTflite,

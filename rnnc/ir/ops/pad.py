@@ -14,7 +14,7 @@ from rnnc.ir.channels import BoolArray, ChannelIndex, ChannelRange, KeptChannels
 from rnnc.ir.fixedpoint import Arithmetic
 from rnnc.ir.graph import Value
 from rnnc.ir.importing import Builder, SourceNode
-from rnnc.ir.op import Dependency, FloatOp, IntOp, Kernel, Sample, Window, WindowRows
+from rnnc.ir.op import FloatOp, IntOp, Kernel, Sample, Window, WindowRows
 from rnnc.ir.ops.shape import AxisOp
 from rnnc.ir.ops.shape_import import KEEP_BATCH
 from rnnc.ir.types import FloatArray, Quant, TensorType
@@ -78,19 +78,13 @@ class Pad(AxisOp):
         edge = self.mode == "edge"
         if edge and (front or back):
             raise CompileError("Pad with mode=edge along the channels", remedy="pad rows and columns only")
-        if edge and top + bottom + 1 > 64:
-            raise CompileError(f"Pad with mode=edge by {top} and {bottom} rows", why="together at most 63")
         zero_point = inputs[0].required_quant.zero_point
         return PadRows((top, left, bottom, right), (front, back), zero_point, int(edge))
 
 
 @dataclass(frozen=True, eq=False)
 class PadRows(IntOp):
-    """Pads (top, left, bottom, right) and channels (front, back) with ``value``, or with the edge.
-
-    With ``edge``, an output row needs the input row nearest to it: its window reaches ``bottom`` rows up and
-    ``top`` rows down from the row itself, so that the first or the last row of the input is always in it.
-    """
+    """Pads (top, left, bottom, right) and channels (front, back) with ``value``, or with the edge."""
 
     pads: tuple[int, int, int, int]
     channels: tuple[int, int]
@@ -103,29 +97,13 @@ class PadRows(IntOp):
         x, (top, left, bottom, right) = inputs[0], self.pads
         return TensorType((x.height + top + bottom, x.width + left + right, x.channels + sum(self.channels)), x.dtype)
 
-    @property
-    def reach(self) -> tuple[int, int]:
-        """Rows of the window above and below the row that an output row lies on."""
-        return (self.pads[2], self.pads[0]) if self.edge else (0, 0)
-
     def windows(self, inputs: Sequence[TensorType]) -> tuple[Window, ...]:
-        up, down = self.reach
-        return (Window(0, up + 1 + down, pad=self.pads[0] + up),)
-
-    def dependencies(self, inputs: Sequence[TensorType], output: TensorType) -> Iterator[Dependency]:
-        if not self.edge:
-            yield from super().dependencies(inputs, output)
-            return
-        rows = np.arange(output.height)
-        yield Dependency(0, np.clip(rows - self.pads[0], 0, inputs[0].height - 1), rows)
+        return (Window(0, 1, pad=self.pads[0], edge=bool(self.edge)),)
 
     def compute(self, windows: Sequence[WindowRows]) -> npt.NDArray[np.int64]:
         values, present, (_, left, _, right) = windows[0].values, windows[0].present, self.pads
         if self.edge:
-            distance = np.abs(np.arange(values.shape[1]) - self.reach[0])
-            nearest = np.where(present, distance, values.shape[1]).argmin(axis=1)
-            rows = values[np.arange(len(values)), nearest]
-            return np.pad(rows, ((0, 0), (left, right), (0, 0)), mode="edge")
+            return np.pad(values[:, 0], ((0, 0), (left, right), (0, 0)), mode="edge")
         rows = np.where(present[:, 0, None, None], values[:, 0], self.value)
         return np.pad(rows, ((0, 0), (left, right), self.channels), constant_values=self.value)
 
@@ -148,7 +126,6 @@ class PadRows(IntOp):
         return replace(self, channels=(int(output[:front].sum()), int(output[end:].sum())))
 
     def kernel(self, inputs: Sequence[TensorType], output: TensorType) -> Kernel:
-        up, down = self.reach
         members = {
             "in_width": inputs[0].width,
             "in_channels": inputs[0].channels,
@@ -158,8 +135,6 @@ class PadRows(IntOp):
             "back": self.channels[1],
             "value": self.value,
             "edge": self.edge,
-            "up": up,
-            "down": down,
         }
         return Kernel("rnnc_pad_s8", "rnnc_pad", members, "shape")
 

@@ -73,13 +73,14 @@ typedef struct {
 } rnnc_reader;
 
 /* The input rows that job j needs: j * stride - pad + i * dilation for i in 0 .. rows-1.
- * Those outside 0 .. height-1 are padding, given to the kernel as NULL. */
+ * Those outside 0 .. height-1 are padding, given to the kernel as NULL, or the nearest row if `edge`. */
 typedef struct {
     uint16_t tensor;
     uint16_t rows;
     uint16_t stride;
     uint16_t dilation;
     int16_t pad;
+    uint16_t edge;
 } rnnc_window;
 
 typedef struct {
@@ -95,20 +96,15 @@ typedef struct {
     uint16_t jobs;   /* at least the height of the output; the first jobs - height only take in rows */
 } rnnc_op;
 
-/* A piece of the graph that runs row by row: ops first_op .. first_op + ops - 1, of which the sinks
- * (their outputs leave the stage) are pulled one row at a time; see docs/scheduling.md. */
+/* A piece of the graph that runs row by row: ops first_op .. first_op + ops - 1. Their jobs are done because
+ * sinks, whose outputs leave the stage, wait for them; see docs/scheduling.md. */
 typedef struct {
     uint16_t first_op;
     uint16_t ops;
     uint16_t first_sink;
     uint16_t sinks;
-    uint16_t ticks; /* tick t pulls sink s up to job ceil((t + 1) * jobs(s) / ticks) + lead(s) */
+    uint16_t ticks; /* equal parts in which it gets what it reads from outside */
 } rnnc_stage;
-
-typedef struct {
-    uint16_t op;
-    uint16_t lead; /* jobs that it is ahead of its share of the ticks */
-} rnnc_sink;
 
 typedef struct {
     const char *name;
@@ -130,7 +126,7 @@ typedef struct {
     const rnnc_reader *readers;
     const rnnc_op *ops;
     const rnnc_stage *stages;
-    const rnnc_sink *sinks;
+    const uint16_t *sinks; /* operators, stage by stage */
     const rnnc_port *inputs;
     const rnnc_port *outputs;
     const uint32_t *bank_size;
@@ -145,11 +141,9 @@ typedef struct {
     uint8_t *bank[2];
     uint16_t *done;  /* jobs finished, by operator (n_ops entries) */
     uint16_t *given; /* rows present, by graph input (n_inputs entries) */
-    uint16_t *path;  /* operators waiting for rows, innermost last (n_ops entries) */
-    uint16_t depth;
+    uint16_t *seen;  /* a bit by operator, for the search of the next job */
     uint16_t stage;
     uint16_t tick;
-    uint16_t sink;
 } rnnc_engine;
 
 /* Told of each row of each output as soon as it is made, the rows of one output in order. `data` is valid

@@ -1,4 +1,4 @@
-/* The arithmetic that the runtime is built for; a bundle brings its own copy of this file. */
+/* What the runtime is built for; a bundle brings its own copy of this file. */
 #ifndef RNNC_CONFIG_H
 #define RNNC_CONFIG_H
 
@@ -7,7 +7,7 @@
 #endif
 
 #ifndef RNNC_JOB_ROWS
-#define RNNC_JOB_ROWS 64 /* RNNC_MAX_ROWS, enough for any model */
+#define RNNC_JOB_ROWS 64 /* row pointers that one job needs, at most */
 #endif
 
 #endif

@@ -26,8 +26,7 @@ typedef struct {
     int32_t left, right; /* columns */
     int32_t front, back; /* channels */
     int32_t value;
-    int32_t edge;     /* nonzero: repeat the nearest row and column in place of `value` */
-    int32_t up, down; /* rows of the window before and after the row itself */
+    int32_t edge; /* nonzero: repeat the nearest column in place of `value`; rows come repeated */
 } rnnc_pad;
 
 rnnc_kernel rnnc_concat;

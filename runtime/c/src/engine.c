@@ -1,23 +1,42 @@
-/* The row engine: runs a model's operators one row at a time, pulled by the rows that each stage must
+/* The row engine: runs a model's operators one row at a time, as rows are needed for what each stage must
  * deliver.
  *
- * A sink asks for its next row; an operator whose window is not there yet asks the producer of the first
- * missing row, and so on until one can run. The chain of askers is `path`, so there is no recursion and a
- * step can stop after any job. Because rows are made only when asked for, rings hold no more than the windows
- * need.
+ * Every sink waits for its next row; an operator whose window is not there yet waits for the producer of the
+ * first missing row, and so on. Where such chains end in operators that can run, the last of these in the
+ * order of the model does, so that rows are used as soon as they are made. Where all end outside of the
+ * stage, the stage gets the next part of what it reads. Because rows are made only when waited for, rings
+ * hold no more than the windows need.
  */
 #include "rnnc.h"
 #include "rnnc_config.h"
 
 #include <string.h>
 
-static uint16_t rows_present(const rnnc_engine *e, uint16_t tensor) {
+/* Words of `seen`, which stands behind the other counters. */
+#define SEEN_WORDS(model) ((model)->n_ops / 16u + 1u)
+
+/* 0 or less before the first one. */
+static int32_t rows_present(const rnnc_engine *e, uint16_t tensor) {
     const rnnc_tensor *t = &e->model->tensors[tensor];
     if (t->producer == RNNC_NONE) {
         return e->given[tensor]; /* graph inputs are the first tensors */
     }
-    int32_t made = (int32_t)e->done[t->producer] - e->model->ops[t->producer].jobs + t->height;
-    return made > 0 ? (uint16_t)made : 0;
+    return (int32_t)e->done[t->producer] - e->model->ops[t->producer].jobs + t->height;
+}
+
+static int is_outside(const rnnc_engine *e, uint16_t producer) {
+    return producer == RNNC_NONE || producer < e->model->stages[e->stage].first_op;
+}
+
+/* Rows of a tensor that the current stage may read by now. */
+static int32_t rows_allowed(const rnnc_engine *e, const rnnc_tensor *t) {
+    uint32_t ticks = e->model->stages[e->stage].ticks;
+    return is_outside(e, t->producer) ? (int32_t)(((e->tick + 1u) * t->height + ticks - 1u) / ticks)
+                                      : t->height;
+}
+
+static int32_t clamp(int32_t x, int32_t low, int32_t high) {
+    return x < low ? low : x > high ? high : x;
 }
 
 /* The first input tensor that lacks rows for the next job of `op`, or RNNC_NONE. */
@@ -25,8 +44,9 @@ static uint16_t missing_input(const rnnc_engine *e, const rnnc_op *op, int32_t j
     for (uint16_t i = 0; i < op->windows; ++i) {
         const rnnc_window *w = &e->model->windows[op->first_window + i];
         int32_t need = job * w->stride - w->pad + (w->rows - 1) * w->dilation + 1;
-        int32_t height = e->model->tensors[w->tensor].height;
-        if (rows_present(e, w->tensor) < (need < height ? need : height)) {
+        const rnnc_tensor *t = &e->model->tensors[w->tensor];
+        need = clamp(need, w->edge, t->height);
+        if (need > rows_present(e, w->tensor) || need > rows_allowed(e, t)) {
             return w->tensor;
         }
     }
@@ -40,6 +60,9 @@ static int32_t oldest_row(const rnnc_engine *e, const rnnc_slide *slide) {
         const rnnc_reader *reader = &e->model->readers[slide->first_reader + i];
         const rnnc_window *w = &e->model->windows[reader->window];
         int32_t needed = e->done[reader->op] * w->stride - w->pad;
+        if (w->edge) {
+            needed = clamp(needed, 0, e->model->tensors[w->tensor].height - 1);
+        }
         if (e->done[reader->op] < e->model->ops[reader->op].jobs && needed < oldest) {
             oldest = needed;
         }
@@ -105,10 +128,10 @@ static void finish_job(rnnc_engine *e, uint16_t index) {
 static void gather_rows(const rnnc_engine *e, const rnnc_op *op, int32_t job, const void **rows) {
     for (uint16_t i = 0; i < op->windows; ++i) {
         const rnnc_window *w = &e->model->windows[op->first_window + i];
-        int32_t row = job * w->stride - w->pad;
-        for (uint16_t k = 0; k < w->rows; ++k, row += w->dilation) {
-            int inside = row >= 0 && row < e->model->tensors[w->tensor].height;
-            *rows++ = inside ? row_address(e, w->tensor, row) : NULL;
+        int32_t tap = job * w->stride - w->pad, last = e->model->tensors[w->tensor].height - 1;
+        for (uint16_t k = 0; k < w->rows; ++k, tap += w->dilation) {
+            int32_t row = clamp(tap, 0, last);
+            *rows++ = row == tap || w->edge ? row_address(e, w->tensor, row) : NULL;
         }
     }
 }
@@ -163,30 +186,6 @@ static void run_job(rnnc_engine *e, uint16_t index) {
     finish_job(e, index);
 }
 
-/* The next operator that the current stage must deliver a row of, moving on through ticks and stages;
- * RNNC_NONE when the inference is complete. */
-static uint16_t next_sink(rnnc_engine *e) {
-    while (e->stage < e->model->n_stages) {
-        const rnnc_stage *stage = &e->model->stages[e->stage];
-        while (e->tick < stage->ticks) {
-            while (e->sink < stage->sinks) {
-                const rnnc_sink *sink = &e->model->sinks[stage->first_sink + e->sink];
-                uint32_t jobs = e->model->ops[sink->op].jobs;
-                uint32_t target = ((e->tick + 1u) * jobs + stage->ticks - 1u) / stage->ticks + sink->lead;
-                if (e->done[sink->op] < (target < jobs ? target : jobs)) {
-                    return sink->op;
-                }
-                ++e->sink;
-            }
-            e->sink = 0;
-            ++e->tick;
-        }
-        e->tick = 0;
-        ++e->stage;
-    }
-    return RNNC_NONE;
-}
-
 int rnnc_engine_init(rnnc_engine *e, const rnnc_model *model, uint16_t *counters, void *const *banks,
                      const size_t *sizes) {
     if (e == NULL || model == NULL || counters == NULL) {
@@ -200,8 +199,8 @@ int rnnc_engine_init(rnnc_engine *e, const rnnc_model *model, uint16_t *counters
     }
     e->model = model;
     e->done = counters;
-    e->path = e->done + model->n_ops;
-    e->given = e->path + model->n_ops;
+    e->given = e->done + model->n_ops;
+    e->seen = e->given + model->n_inputs;
     if (model->stream_output) {
         rnnc_row_engine *to = (rnnc_row_engine *)e;
         to->sink = NULL;
@@ -219,46 +218,78 @@ void rnnc_engine_start(rnnc_engine *e) {
     for (uint16_t i = 0; i < e->model->n_inputs; ++i) {
         e->given[i] = 0;
     }
-    e->depth = e->stage = e->tick = e->sink = 0;
+    e->stage = e->tick = 0;
 }
 
-/* RNNC_BUSY if a job can run, its operator then being the last of `path`; else RNNC_NEED_INPUT or RNNC_OK. */
-static int find_job(rnnc_engine *e) {
-    for (;;) {
-        if (e->depth == 0) {
-            uint16_t sink = next_sink(e);
-            if (sink == RNNC_NONE) {
-                return RNNC_OK;
-            }
-            e->path[e->depth++] = sink;
+/* Follows the chain of operators that wait for each other, from `op` on to one that can run, which it
+ * returns. If it meets one that was seen before, or ends outside of the stage, RNNC_NONE; `asked` is set if
+ * the caller has the row. */
+static uint16_t end_of_chain(rnnc_engine *e, uint16_t op, int *asked) {
+    while ((e->seen[op / 16] >> op % 16 & 1) == 0) {
+        e->seen[op / 16] = (uint16_t)(e->seen[op / 16] | 1u << op % 16);
+        uint16_t missing = missing_input(e, &e->model->ops[op], e->done[op]);
+        if (missing == RNNC_NONE) {
+            return op;
         }
-        uint16_t index = e->path[e->depth - 1];
-        uint16_t tensor = missing_input(e, &e->model->ops[index], e->done[index]);
-        if (tensor == RNNC_NONE) {
-            return RNNC_BUSY;
+        const rnnc_tensor *t = &e->model->tensors[missing];
+        if (is_outside(e, t->producer)) {
+            *asked |= rows_present(e, missing) < rows_allowed(e, t); /* the caller has the row */
+            break;
         }
-        if (e->model->tensors[tensor].producer == RNNC_NONE) {
-            return RNNC_NEED_INPUT;
-        }
-        e->path[e->depth++] = e->model->tensors[tensor].producer;
+        op = t->producer;
     }
+    return RNNC_NONE;
+}
+
+/* The operator that runs next in the current tick, or RNNC_NONE. */
+static uint16_t next_op(rnnc_engine *e, int *asked) {
+    const rnnc_stage *stage = &e->model->stages[e->stage];
+    uint16_t last = RNNC_NONE;
+    memset(e->seen, 0, SEEN_WORDS(e->model) * sizeof(*e->seen));
+    for (uint16_t i = 0; i < stage->sinks; ++i) {
+        uint16_t sink = e->model->sinks[stage->first_sink + i];
+        if (e->done[sink] < e->model->ops[sink].jobs) {
+            uint16_t op = end_of_chain(e, sink, asked);
+            last = op != RNNC_NONE && (last == RNNC_NONE || op > last) ? op : last;
+        }
+    }
+    return last;
+}
+
+/* RNNC_BUSY if a job of `op` can run; else RNNC_NEED_INPUT or RNNC_OK. */
+static int find_job(rnnc_engine *e, uint16_t *op) {
+    for (; e->stage < e->model->n_stages; ++e->stage, e->tick = 0) {
+        for (; e->tick < e->model->stages[e->stage].ticks; ++e->tick) {
+            int asked = 0;
+            *op = next_op(e, &asked);
+            if (*op != RNNC_NONE) {
+                return RNNC_BUSY;
+            }
+            if (asked) {
+                return RNNC_NEED_INPUT;
+            }
+        }
+    }
+    return RNNC_OK;
 }
 
 int rnnc_engine_step(rnnc_engine *e, unsigned budget) {
-    int status = find_job(e);
+    uint16_t op;
+    int status = find_job(e, &op);
     for (; status == RNNC_BUSY && budget != 0; --budget) {
-        run_job(e, e->path[--e->depth]);
-        status = find_job(e);
+        run_job(e, op);
+        status = find_job(e, &op);
     }
     return status;
 }
 
 int rnnc_engine_offer(rnnc_engine *e, const int8_t *row) {
     const rnnc_tensor *t = &e->model->tensors[0];
-    int status = find_job(e);
+    uint16_t op;
+    int status = find_job(e, &op);
     if (status == RNNC_OK && e->given[0] == t->height) {
         rnnc_engine_start(e);
-        status = find_job(e);
+        status = find_job(e, &op);
     }
     if (status == RNNC_BUSY) {
         return RNNC_BUSY;

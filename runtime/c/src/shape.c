@@ -30,18 +30,6 @@ void rnnc_slice(const void *params, const rnnc_job *job) {
     }
 }
 
-/* The row that the output row lies on or, with edge padding, the nearest one. */
-static const int8_t *nearest_row(const rnnc_pad *p, const rnnc_job *job) {
-    const int8_t *row = job->rows[p->up];
-    for (int32_t i = 1; row == NULL && i <= p->down; ++i) {
-        row = job->rows[p->up + i];
-    }
-    for (int32_t i = 1; row == NULL && i <= p->up; ++i) {
-        row = job->rows[p->up - i];
-    }
-    return row;
-}
-
 static int8_t *fill(int8_t *out, int32_t value, int32_t count) {
     memset(out, value, (size_t)count);
     return out + count;
@@ -57,7 +45,7 @@ static int8_t *repeat_pixel(int8_t *out, const int8_t *pixel, int32_t channels, 
 void rnnc_pad_s8(const void *params, const rnnc_job *job) {
     const rnnc_pad *p = params;
     int8_t *out = job->out;
-    const int8_t *row = nearest_row(p, job);
+    const int8_t *row = job->rows[0];
     int32_t out_channels = p->front + p->in_channels + p->back;
     if (row == NULL) {
         fill(out, p->value, (p->left + p->in_width + p->right) * out_channels);

@@ -32,7 +32,7 @@ static const rnnc_tensor tensors[] = {
 };
 static const rnnc_window windows[] = {{.tensor = 0, .rows = 1, .stride = 1, .dilation = 1}};
 static const rnnc_op ops[] = {{.kernel = add_one, .windows = 1, .output = 1, .jobs = 4}};
-static const rnnc_sink sinks[] = {{0, 0}};
+static const uint16_t sinks[] = {0};
 static const rnnc_stage stages[] = {{.ops = 1, .sinks = 1, .ticks = 4}};
 static const rnnc_port inputs[] = {{.name = "x",
                                     .bytes = 20,

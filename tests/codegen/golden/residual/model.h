@@ -34,7 +34,7 @@
 
 typedef struct residual {
     rnnc_engine engine;
-    uint16_t counters[5];
+    uint16_t counters[4];
 } residual_t;
 
 /* Prepare a model; the memory must stay with it. RNNC_OK, RNNC_ERR_ARGUMENT or RNNC_ERR_ARENA. */

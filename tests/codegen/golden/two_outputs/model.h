@@ -49,7 +49,7 @@
 
 typedef struct two_outputs {
     rnnc_engine engine;
-    uint16_t counters[6];
+    uint16_t counters[5];
 } two_outputs_t;
 
 /* Prepare a model; the memory must stay with it. RNNC_OK, RNNC_ERR_ARGUMENT or RNNC_ERR_ARENA. */

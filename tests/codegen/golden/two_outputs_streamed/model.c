@@ -34,11 +34,11 @@ static const rnnc_tensor tensors[4] = {
     {0, 4, 2, 1, 1, 0, RNNC_NONE}, /* 3: s [2, 2, 2] */
 };
 
-/* The rows that operators read: tensor, rows, stride, dilation, padding above. */
+/* The rows that operators read: tensor, rows, stride, dilation, padding above, edge repeated. */
 static const rnnc_window windows[3] = {
-    {0, 1, 1, 1, 0},
-    {1, 1, 1, 1, 0},
-    {2, 1, 1, 1, 0},
+    {0, 1, 1, 1, 0, 0},
+    {1, 1, 1, 1, 0, 0},
+    {2, 1, 1, 1, 0, 0},
 };
 
 static const rnnc_op ops[2] = {
@@ -71,10 +71,9 @@ static const rnnc_stage stages[1] = {
     {0, 2, 0, 2, 2}, /* stage 0, rows: 2 operators */
 };
 
-/* operator, jobs that it is ahead of its share */
-static const rnnc_sink sinks[2] = {
-    {0, 0},
-    {1, 0},
+static const uint16_t sinks[2] = {
+    0,
+    1,
 };
 
 static const rnnc_port inputs[2] = {

@@ -50,7 +50,7 @@
 
 typedef struct two_outputs_streamed {
     rnnc_row_engine rows;
-    uint16_t counters[6];
+    uint16_t counters[5];
 } two_outputs_streamed_t;
 
 /* Prepare a model; the memory must stay with it. RNNC_OK, RNNC_ERR_ARGUMENT or RNNC_ERR_ARENA. */
