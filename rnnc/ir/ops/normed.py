@@ -77,7 +77,7 @@ class NormedConv(IntOp):
         members: dict[str, Field] = {
             f"{name}.{key}": value for name, call in parts.items() for key, value in call.members.items()
         }
-        return Kernel("rnnc_normed_conv_s8", "rnnc_normed_conv", members, "normed", ("norm", "conv"))
+        return Kernel(f"rnnc_normed_{self.conv.kind}_s8", "rnnc_normed_conv", members, "normed", ("norm", "conv"))
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:

@@ -13,6 +13,8 @@ typedef struct {
     rnnc_conv2d conv;
 } rnnc_normed_conv;
 
-rnnc_kernel rnnc_normed_conv_s8; /* scratch: the rows of the window, and that of rnnc_conv2d_s8 */
+/* By the kernel that they call; scratch: the rows of the window, and what that needs. */
+rnnc_kernel rnnc_normed_conv2d_s8;
+rnnc_kernel rnnc_normed_conv_rows_s8;
 
 #endif

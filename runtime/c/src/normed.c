@@ -1,8 +1,8 @@
 /* L2 normalisation and a convolution, on the kernels of both. */
 #include "rnnc_normed.h"
 
-void rnnc_normed_conv_s8(const void *params, const rnnc_job *job) {
-    const rnnc_normed_conv *p = params;
+/* Calls that the linker can see, and no pointer to the kernel, keep the other kernel out of the program. */
+static inline void run(const rnnc_normed_conv *p, const rnnc_job *job, int from_rows) {
     int32_t row_bytes = p->norm.width * p->norm.channels;
     int8_t *normed = job->scratch;
     const void *rows[RNNC_NORMED_ROWS];
@@ -14,5 +14,18 @@ void rnnc_normed_conv_s8(const void *params, const rnnc_job *job) {
         }
     }
     void *scratch = normed + rnnc_aligned(p->conv.kernel_h * row_bytes);
-    rnnc_conv2d_s8(&p->conv, &(rnnc_job){.rows = rows, .out = job->out, .scratch = scratch});
+    rnnc_job inner = {.rows = rows, .out = job->out, .scratch = scratch};
+    if (from_rows) {
+        rnnc_conv_rows_s8(&p->conv, &inner);
+    } else {
+        rnnc_conv2d_s8(&p->conv, &inner);
+    }
+}
+
+void rnnc_normed_conv2d_s8(const void *params, const rnnc_job *job) {
+    run(params, job, 0);
+}
+
+void rnnc_normed_conv_rows_s8(const void *params, const rnnc_job *job) {
+    run(params, job, 1);
 }
