@@ -29,30 +29,31 @@ static uint32_t sum_of_squares(const int8_t *x, int32_t count, int32_t zero_poin
     return sum;
 }
 
-/* (a * b + half) >> shift, for a result of 32 bits */
-static inline int32_t scaled(int32_t a, int32_t b, int64_t half, int32_t shift) {
-    int64_t sum = (int64_t)a * b + half;
-    /* the upper word alone where it will do: shifting both takes ten instructions */
-    return shift >= 32 ? rnnc_asr((int32_t)rnnc_asr64(sum, 32), shift - 32) : (int32_t)rnnc_asr64(sum, shift);
+/* The norm of 1 has `unit` for each step of a value; the shift leaves nothing of the products' lower words.
+ */
+static void scale_pixel(const rnnc_lp_norm *p, const int8_t *in, int32_t unit, int8_t *out) {
+    const int32_t *gain = p->gains;
+    const int32_t shift = p->shift - 32, half = (int32_t)1 << (shift - 1);
+    const int32_t zero_point = p->zero_point, out_zero_point = p->out_zero_point;
+    for (const int8_t *end = in + p->channels; in != end; ++in, ++out, ++gain) {
+        int32_t value = (int32_t)((uint32_t)(*in - zero_point) * (uint32_t)unit);
+        int32_t scaled = (int32_t)rnnc_asr64((int64_t)value * *gain, 32) + half;
+        *out = (int8_t)rnnc_saturate(rnnc_asr(scaled, shift) + out_zero_point);
+    }
 }
 
 void rnnc_lp_norm_s8(const void *params, const rnnc_job *job) {
-    const rnnc_lp_norm p = *(const rnnc_lp_norm *)params; /* a copy, which no output can alias */
+    const rnnc_lp_norm *p = params;
     const int8_t *in = job->rows[0];
     int8_t *out = job->out;
-    const int64_t half = (int64_t)1 << (p.shift - 1);
-    for (int32_t x = 0; x < p.width; ++x) {
-        uint32_t squares = sum_of_squares(in, p.channels, p.zero_point);
+    for (int32_t x = 0; x < p->width; ++x, in += p->channels, out += p->channels) {
+        uint32_t squares = sum_of_squares(in, p->channels, p->zero_point);
         int32_t pairs = 0; /* of leading zeros; a pixel of zeros has any norm */
         for (squares += squares == 0; squares < (uint32_t)1 << 30; squares <<= 2) {
             ++pairs;
         }
         uint32_t root = square_root(squares);
         int32_t reciprocal = (int32_t)((0xFFFFFFFFu - root) / (2u * root + 1u) + 1u);
-        for (int32_t c = 0; c < p.channels; ++c) {
-            int32_t unit = rnnc_shift_left((*in++ - p.zero_point) * reciprocal, pairs - 1);
-            int32_t y = scaled(unit, p.gains[c], half, p.shift);
-            *out++ = (int8_t)rnnc_saturate(y + p.out_zero_point);
-        }
+        scale_pixel(p, in, rnnc_shift_left(reciprocal, pairs - 1), out);
     }
 }
