@@ -24,6 +24,7 @@ from rnnc.ir.fixedpoint import Arithmetic
 from rnnc.ir.graph import Graph
 from rnnc.ir.ops import FLOAT_OPS
 from rnnc.ir.text import print_graph
+from rnnc.pages.report import report_page
 from rnnc.passes import FLOAT_PASSES, PASS_NAMES, integer_passes, needs_ranges, run_passes
 from rnnc.scheduler.auto import Mode
 from rnnc.scheduler.choose import Optimize, Scheduled, Wish, choose, front
@@ -108,7 +109,7 @@ def compile_model(options: Options, progress: Progress = _silent) -> Compilation
         result.warnings.append(f"stack and code size are not known, because {ARM_GCC} is missing (see rnnc doctor)")
     result.report = _report(graph, made, target, result, options)
     _check_budgets(options, target, made.plan, result.report)
-    write_bundle(options.out, bundle_files(made.graph, made.plan, result.report, made.sources))
+    write_bundle(options.out, _files(made, result.report))
     return result
 
 
@@ -134,17 +135,20 @@ def explore_model(options: Options, result: Compilation, progress: Progress = _s
         report = _report(graph, made, target, result, options)
         folder = None if options.out == NOWHERE else options.out / str(index)
         if folder is not None:
-            write_bundle(folder, bundle_files(made.graph, made.plan, report, made.sources))
+            write_bundle(folder, _files(made, report))
         yield Point(report, folder)
 
 
 @dataclass(frozen=True)
 class _Generated:
-    graph: Graph
-    plan: Plan
+    scheduled: Scheduled
     program: CProgram
     sources: dict[str, str]
     measured: Measured | None
+
+    @property
+    def plan(self) -> Plan:
+        return self.scheduled.plan
 
     @property
     def beside_arena(self) -> int:
@@ -174,7 +178,13 @@ def _generate(
 def _print(scheduled: Scheduled, name: str) -> _Generated:
     program = lower(scheduled.graph, scheduled.plan, name)
     sources = {**render(program), **runtime_files(program)}
-    return _Generated(scheduled.graph, scheduled.plan, program, sources, _measure(sources, program))
+    return _Generated(scheduled, program, sources, _measure(sources, program))
+
+
+def _files(made: _Generated, report: Mapping[str, Any]) -> dict[str, bytes]:
+    graph, plan = made.scheduled.graph, made.plan
+    page = report_page(report, graph, plan)
+    return bundle_files(graph, plan, dict(report), {**made.sources, "report.html": page})
 
 
 def _over(made: _Generated, options: Options, target: Target) -> bool:
@@ -186,7 +196,7 @@ def _over(made: _Generated, options: Options, target: Target) -> bool:
 
 def _report(graph: Graph, made: _Generated, target: Target, result: Compilation, options: Options) -> dict[str, Any]:
     return build_report(
-        graph, made.graph, made.plan, made.program, target.banks, made.measured, result.notes, options.target
+        graph, made.scheduled, made.program, target.banks, made.measured, result.notes, options.target
     )
 
 

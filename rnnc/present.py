@@ -93,6 +93,8 @@ def report(console: Console, data: Report) -> None:
         markup=False,
     )
     _bounds(console, data)
+    for statement in data["search"]["statements"]:
+        console.print(f"  {statement}", highlight=False, markup=False)
     _stages(console, data)
     _timeline(console, data)
     _operators(console, data)

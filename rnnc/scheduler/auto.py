@@ -48,6 +48,7 @@ def schedule(
     if sliding:
         drafts += _drafts(network, mode, replace(options, sliding=True))
     plan = _smallest(drafts, capacities, input_bank)
+    plan = replace(plan, least_live=min(draft.live_peak for draft in drafts))
     if not _fits(plan, capacities) or (ram is not None and plan.arena > ram - reserved):
         raise _over_budget(network, plan, mode, target, capacities, ram, reserved)
     validate(graph, plan, capacities)

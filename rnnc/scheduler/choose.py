@@ -47,10 +47,15 @@ class Wish:
 
 @dataclass(frozen=True, eq=False)
 class Scheduled:
-    """A plan and the graph that it is for: operators may have been exchanged or run as one."""
+    """A plan and the graph that it is for: operators may have been exchanged or run as one.
+
+    ``judged`` of ``possible`` choices of operators were looked at.
+    """
 
     graph: Graph
     plan: Plan
+    judged: int = 1
+    possible: int = 1
 
 
 def choose(graph: Graph, wish: Wish) -> Scheduled:

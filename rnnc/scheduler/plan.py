@@ -74,7 +74,8 @@ class Plan:
     """A complete schedule. ``bank_sizes`` are the arena bytes used in each memory bank of the target.
 
     ``live_peak`` is the largest number of bytes that hold something at one step (``peak_step``, when the buffers
-    ``peak_buffers`` are in use): no placement of the buffers in this order of jobs needs less.
+    ``peak_buffers`` are in use): no placement of the buffers in this order of jobs needs less. ``least_live``: the same
+    of the best of all the stages that were compared.
     """
 
     schedule: Schedule
@@ -89,6 +90,7 @@ class Plan:
     peak_step: int
     peak_buffers: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    least_live: int = 0
 
     @property
     def arena(self) -> int:

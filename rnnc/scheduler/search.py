@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Literal
 
 from rnnc.ir.graph import Graph
@@ -46,6 +47,15 @@ class Search:
         self._memo: Peaks = {}
         self._known: dict[tuple[tuple[str, int], ...], tuple[int, int]] = {}
         self._starts: dict[bool, dict[str, int]] = {}
+
+    @property
+    def judged(self) -> int:
+        """Configurations evaluated so far, of ``possible``."""
+        return max(1, len(self._known))
+
+    @property
+    def possible(self) -> int:
+        return prod(len(options) for options in self.variants.options.values())
 
     @property
     def graph(self) -> Graph:
