@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +39,6 @@ GENERATED_SAMPLES, SEED = 16, 0
 BESIDE = 512
 """Bytes of stack and static data that are reckoned with before they are known: few, so that nothing is refused that
 fits."""
-
-SECOND_THOUGHTS = 3
-"""Schedules made again with the stack of the one before: other kernels may need another stack."""
 
 NOWHERE = Path()
 """The output folder of an exploration that writes nothing."""
@@ -100,11 +97,7 @@ def compile_model(options: Options, progress: Progress = _silent) -> Compilation
     model = load_model(options.model)
     graph = integer_graph(model, options, result, progress)
 
-    made = _generate(graph, target, name, options, BESIDE, progress)
-    for _ in range(SECOND_THOUGHTS):
-        if not _over(made, options, target):
-            break
-        made = _generate(graph, target, name, options, made.beside_arena, progress)
+    made = _generate(graph, target, name, options, progress)
     if made.measured is None:
         result.warnings.append(f"stack and code size are not known, because {ARM_GCC} is missing (see rnnc doctor)")
     result.report = _report(graph, made, target, result, options)
@@ -129,14 +122,21 @@ def explore_model(options: Options, result: Compilation, progress: Progress = _s
     progress("reading the model", 0, 1)
     graph = integer_graph(load_model(options.model), options, result, progress)
     wish = Wish(target, options.schedule, options.input_mode, options.output_mode, reserved=BESIDE)
-    plans = front(graph, wish, lambda done, total: progress("searching", done, total))
-    for index, scheduled in enumerate(plans):
+    smallest: int | None = None
+    index = 0
+    for scheduled in front(graph, wish, _judging(progress)):
+        progress(f"compiling plan {index}", 0, 1)
         made = _print(scheduled, name)
         report = _report(graph, made, target, result, options)
+        total = report["ram"]["total"]
+        if smallest is not None and total >= smallest:  # its stack takes more than its arena saves
+            continue
+        smallest = total
         folder = None if options.out == NOWHERE else options.out / str(index)
         if folder is not None:
             write_bundle(folder, _files(made, report))
         yield Point(report, folder)
+        index += 1
 
 
 @dataclass(frozen=True)
@@ -156,23 +156,30 @@ class _Generated:
         return static_bytes(self.program) + (self.measured.stack if self.measured else 0)
 
 
-def _generate(
-    graph: Graph, target: Target, name: str, options: Options, reserved: int, progress: Progress
-) -> _Generated:
-    """Schedule and print C, with ``reserved`` bytes for stack and static data."""
+def _generate(graph: Graph, target: Target, name: str, options: Options, progress: Progress) -> _Generated:
+    """Schedule and print C: the first plan that fits with its own stack and static data, which only its C can tell."""
     progress("scheduling", 0, 1)
-    wish = Wish(
-        target,
-        options.schedule,
-        options.input_mode,
-        options.output_mode,
-        options.optimize,
-        options.ram,
-        reserved,
-    )
-    scheduled = choose(graph, wish)
-    progress("writing C", 0, 1)
-    return _print(scheduled, name)
+    modes = options.schedule, options.input_mode, options.output_mode
+    wish = Wish(target, *modes, options.optimize, options.ram, BESIDE)
+    failure: BudgetError | None = None
+    for scheduled in choose(graph, wish, _judging(progress)):
+        progress("writing C", 0, 1)
+        made = _print(scheduled, name)
+        if not _over(made, options, target):
+            return made
+        try:
+            plan = replace(wish, reserved=made.beside_arena).plan(scheduled.graph)
+        except BudgetError as error:
+            failure = error
+            continue
+        return _print(replace(scheduled, plan=plan), name)
+    if failure is None:
+        raise ValueError("there is nothing to choose from")
+    raise failure
+
+
+def _judging(progress: Progress) -> Callable[[int], None]:
+    return lambda count: progress(f"searching: {count} choices of operators judged", 0, 1)
 
 
 def _print(scheduled: Scheduled, name: str) -> _Generated:
@@ -195,9 +202,7 @@ def _over(made: _Generated, options: Options, target: Target) -> bool:
 
 
 def _report(graph: Graph, made: _Generated, target: Target, result: Compilation, options: Options) -> dict[str, Any]:
-    return build_report(
-        graph, made.scheduled, made.program, target.banks, made.measured, result.notes, options.target
-    )
+    return build_report(graph, made.scheduled, made.program, target.banks, made.measured, result.notes, options.target)
 
 
 def integer_graph(model: Model, options: Options, result: Compilation, progress: Progress) -> Graph:
