@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from rnnc import present
 from rnnc.cli_options import JSON, MODEL, Fractions, Size, progress, stdout, warn
@@ -103,14 +105,17 @@ def compile_command(model: Path, out: Path, dump_after: str | None, as_json: boo
 @click.option("--input-mode", type=click.Choice(["buffer", "stream"]), default="buffer", show_default=True)
 @click.option("--output-mode", type=click.Choice(["buffer", "stream"]), default="buffer", show_default=True)
 @click.option("--arithmetic", type=click.Choice(["fast", "tflite"]), default="fast", show_default=True)
+@click.option("--html", type=click.Path(path_type=Path), help="Also draw them to this file.")
 @JSON
-def explore(model: Path, out: Path | None, as_json: bool, **options: Any) -> None:
-    """List what RAM costs in MACs: the plans of MODEL.onnx that no other beats in both.
+def explore(model: Path, out: Path | None, html: Path | None, as_json: bool, **options: Any) -> None:
+    """List what RAM costs in MACs: the plans of MODEL.onnx that no other beats in both, and how to compile each.
 
     \b
-    rnnc explore face.onnx --input-mode stream -o plans
+    rnnc explore face.onnx --input-mode stream --html face.html
     """
+    from rnnc.arrays import write_file
     from rnnc.compile import NOWHERE, Compilation, Options, explore_model
+    from rnnc.pages.front import front_page
 
     result = Compilation()
     with progress() as bar:
@@ -123,4 +128,22 @@ def explore(model: Path, out: Path | None, as_json: bool, **options: Any) -> Non
             )
         )
     warn(result.warnings)
-    present.front(stdout, [(point.report, point.folder) for point in points], as_json)
+    given = _given(click.get_current_context())
+    commands = [
+        f"rnnc compile {quote(str(model))} -o OUT{given} --ram {point.report['ram']['total']}" for point in points
+    ]
+    if html is not None:
+        write_file(
+            html, front_page(model.stem, [(p.report, c) for p, c in zip(points, commands, strict=True)]).encode()
+        )
+    present.front(stdout, [(p.report, p.folder, c) for p, c in zip(points, commands, strict=True)], as_json)
+
+
+def _given(context: click.Context) -> str:
+    """The options that were given and are those of compile, too, as text."""
+    shared = {option.name for option in compile_command.params} - {"model", "out", "as_json"}
+    return "".join(
+        f" {option.opts[0]} {quote(str(context.params[option.name]))}"
+        for option in context.command.params
+        if option.name in shared and context.get_parameter_source(option.name) == ParameterSource.COMMANDLINE
+    )

@@ -35,8 +35,8 @@ def _stages(scheduled: Scheduled) -> str:
         )
     return (
         f"Stages: with these operators, along {_orders(scheduled)}, no choice of cuts has less than "
-        f"{plan.least_live:,} bytes in use at its fullest step (exact: dynamic programming over all cuts, a tensor that "
-        "crosses one counted whole)."
+        f"{plan.least_live:,} bytes in use at its fullest step (exact: dynamic programming over all cuts, a tensor "
+        "that crosses one counted whole)."
     )
 
 
