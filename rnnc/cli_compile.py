@@ -38,10 +38,10 @@ from rnnc.cli_options import JSON, MODEL, Fractions, Size, progress, stdout, war
 )
 @click.option(
     "--input-mode",
-    type=click.Choice(["buffer", "stream"]),
+    type=click.Choice(["buffer", "stream", "lent"]),
     default="buffer",
     show_default=True,
-    help="Whole input in RAM, or pushed row by row.",
+    help="Whole input in the arena, pushed row by row, or read from a frame of the caller's.",
 )
 @click.option(
     "--output-mode",
@@ -102,7 +102,7 @@ def compile_command(model: Path, out: Path, dump_after: str | None, as_json: boo
 @click.option("--target", default="cortex-m4", show_default=True, help="What to compile for: cortex-m4 or host.")
 @click.option("--name", help="Prefix of the generated functions  [default: from the file's name]")
 @click.option("--calibration", type=click.Path(path_type=Path), help="Samples (.npz) to quantise a float model with.")
-@click.option("--input-mode", type=click.Choice(["buffer", "stream"]), default="buffer", show_default=True)
+@click.option("--input-mode", type=click.Choice(["buffer", "stream", "lent"]), default="buffer", show_default=True)
 @click.option("--output-mode", type=click.Choice(["buffer", "stream"]), default="buffer", show_default=True)
 @click.option("--arithmetic", type=click.Choice(["fast", "tflite"]), default="fast", show_default=True)
 @click.option("--html", type=click.Path(path_type=Path), help="Also draw them to this file.")

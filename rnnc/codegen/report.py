@@ -42,6 +42,7 @@ class Measured:
 def static_bytes(program: CProgram) -> int:
     """sizeof(NAME_t) on a 32-bit core."""
     pointers = ENGINE_POINTERS + (ROW_ENGINE_POINTERS if program.stream_output else 0)
+    pointers += len(program.inputs) if program.lent_input else 0
     size = POINTER * pointers + 2 * ENGINE_COUNTERS + 2 * program.counters
     return (size + POINTER - 1) // POINTER * POINTER
 
@@ -61,7 +62,8 @@ def build_report(
     what one job needs is about the operators that were chosen.
     """
     graph, plan = scheduled.graph, scheduled.plan
-    bounds = memory_bounds(Network(given), Options(plan.input_mode, plan.output_mode))
+    modes = Options(plan.input_mode, plan.output_mode)
+    bounds = memory_bounds(Network(given), modes)
     static = static_bytes(program)
     weights = sum(array.bytes for array in program.arrays)
     return {
@@ -89,7 +91,7 @@ def build_report(
             "tables": measured.constants - weights if measured else None,
         },
         "macs": {"nominal": graph.nominal_macs, "executed": plan.executed_macs},
-        "lower_bound": bound_report(bounds, one_job(Network(graph)), plan.arena),
+        "lower_bound": bound_report(bounds, one_job(Network(graph), modes), plan.arena),
         "search": optimality(scheduled, bounds.bytes),
         "stages": [asdict(stage) for stage in plan.stages],
         "buffers": [_buffer(buffer) for buffer in plan.buffers],

@@ -8,8 +8,9 @@ import numpy as np
 
 from rnnc.ir.graph import Graph
 from rnnc.scheduler.execution import Network, execute
-from rnnc.scheduler.lifetimes import Extent, blocks, live_bytes
-from rnnc.scheduler.plan import Plan
+from rnnc.scheduler.lifetimes import Block, Extent, blocks, live_bytes
+from rnnc.scheduler.plan import Buffer, Plan
+from rnnc.scheduler.segments import Options
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,18 +48,21 @@ def usage(graph: Graph, plan: Plan) -> Usage:
     streamed = range(network.n_inputs) if plan.input_mode == "stream" else ()
     execution = execute(network, pieces, streamed)
     held = network.outputs if plan.output_mode == "buffer" else frozenset[int]()
-    parts = blocks(network, execution, held)
+    sliding = any(buffer.slides for buffer in plan.buffers)
+    values = Options(plan.input_mode, plan.output_mode).placed(network)
+    parts = blocks(network, execution, held, values, sliding=sliding)
     placed = {buffer.name: buffer for buffer in plan.buffers}
-    places = []
-    for part in parts:
-        home = placed[part.members[0].name]
-        names = tuple(member.name for member in part.members)
-        low, high = home.offset + part.low, home.offset + part.high
-        places.append(Place(names, home.kind, home.bank, home.offset, part.size, part.first, low, high))
+    places = tuple(_place(part, placed[part.members[0].name]) for part in parts)
     jobs = np.bincount(execution.task, minlength=len(network.tasks))
     ends = np.cumsum([int(jobs[list(piece.tasks)].sum()) for piece in pieces])
     names = tuple(network.tasks[int(task)].node.name for task in execution.task)
-    return Usage(tuple(places), live_bytes(parts, execution.steps), names, tuple(int(end) for end in ends))
+    return Usage(places, live_bytes(parts, execution.steps), names, tuple(int(end) for end in ends))
+
+
+def _place(part: Block, home: Buffer) -> Place:
+    low, high = (part.size - part.high, part.size - part.low) if home.slides == "down" else (part.low, part.high)
+    names = tuple(member.name for member in part.members)
+    return Place(names, home.kind, home.bank, home.offset, part.size, part.first, home.offset + low, home.offset + high)
 
 
 def most_in_use(graph: Graph, plan: Plan) -> dict[str, int]:

@@ -175,15 +175,15 @@ def test_proposition_1_counts_whole_tensors() -> None:
 
 
 def test_proposition_2_counts_one_window_and_one_row() -> None:
-    bound = one_job(Network(chain((8, 4, 1), Mix(channels=4), Mix(5, 1, 2))))
+    bound = one_job(Network(chain((8, 4, 1), Mix(channels=4), Mix(5, 1, 2))), Options())
     assert (bound.bytes, bound.node) == (5 * 16 + 16, "n2")
-    assert one_job(Network(chain((2, 4, 1), Mix(5, 1, 2)))).bytes == 2 * 4 + 4
+    assert one_job(Network(chain((2, 4, 1), Mix(5, 1, 2))), Options()).bytes == 2 * 4 + 4
     b = Builder((6, 2, 1))
-    assert one_job(Network(b.done(b.add(Total(), b.inputs[0])))).bytes == 2 + 8
+    assert one_job(Network(b.done(b.add(Total(), b.inputs[0]))), Options()).bytes == 2 + 8
     b = Builder((6, 2, 1))
-    assert one_job(Network(b.done(b.add(Negate(), b.inputs[0])))).bytes == 2
+    assert one_job(Network(b.done(b.add(Negate(), b.inputs[0]))), Options()).bytes == 2
     b = Builder((6, 2, 1))
-    assert one_job(Network(b.done(b.add(Join(), b.inputs[0], b.inputs[0])))).bytes == 2 + 4
+    assert one_job(Network(b.done(b.add(Join(), b.inputs[0], b.inputs[0]))), Options()).bytes == 2 + 4
 
 
 def test_claim_3_is_what_a_stage_of_rows_takes() -> None:
@@ -221,7 +221,7 @@ def test_no_plan_is_below_the_bounds(graph: Graph, mode: Mode, stream_in: bool, 
     output_mode: OutputMode = "stream" if stream_out else "buffer"
     plan = schedule(graph, ROOMY, mode, input_mode, output_mode)
     bounds = memory_bounds(Network(graph), Options(input_mode, output_mode))
-    assert max(bounds.bytes, one_job(Network(graph)).bytes) <= plan.live_peak
+    assert max(bounds.bytes, one_job(Network(graph), Options()).bytes) <= plan.live_peak
     if bounds.row_cut is not None and bounds.partial_sums is not None:
         assert bounds.partial_sums.bytes <= bounds.row_cut.bytes == sum(part.bytes for part in bounds.row_cut.through)
 
@@ -243,7 +243,7 @@ def test_no_choice_of_operators_is_below_the_bound_of_the_graph_before_it(effort
         bounds = memory_bounds(Network(bounded), STREAM)
         assert bounds.partial_sums is not None
         assert 0 < bounds.partial_sums.bytes <= bounds.bytes <= plan.live_peak
-    assert one_job(Network(chosen)).bytes <= plan.live_peak
+    assert one_job(Network(chosen), Options()).bytes <= plan.live_peak
 
 
 def test_rows_that_one_state_stands_for_count_once() -> None:
