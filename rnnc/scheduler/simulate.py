@@ -150,7 +150,7 @@ class _Simulator:
         return next(i for i, v in enumerate(self.network.values) if v.name == shared) if shared else value
 
     def _slide(self, value: int) -> None:
-        leader = self._leader(value)
+        leader = self._leader(value) if value in self.place else value
         if leader not in self.oldest:
             return
         before, after = self.oldest[leader], self._oldest_needed(leader)

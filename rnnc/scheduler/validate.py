@@ -193,7 +193,8 @@ class _Player:
             self._claim(node, kind, size, fresh=False)
         self.done[node.name] += 1
         for value in dict.fromkeys((*node.inputs, output)):
-            self._slide(value)
+            if value.name not in self.lent:
+                self._slide(value)
         self.step += 1
 
     def _in_place(self, node: Node, value: Value, row: int, written: int) -> bool:
