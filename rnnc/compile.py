@@ -27,8 +27,11 @@ from rnnc.ir.text import print_graph
 from rnnc.pages.report import report_page
 from rnnc.passes import FLOAT_PASSES, PASS_NAMES, integer_passes, needs_ranges, run_passes
 from rnnc.scheduler.auto import Mode
+from rnnc.scheduler.bounds import Bounds, memory_bounds
 from rnnc.scheduler.choose import Optimize, Scheduled, Wish, choose, front
+from rnnc.scheduler.execution import Network
 from rnnc.scheduler.plan import InputMode, OutputMode, Plan
+from rnnc.scheduler.segments import Options as Modes
 from rnnc.target import Target, load_target
 from rnnc.toolchain.cc import ARM_GCC, measure_model
 from rnnc.toolchain.cmsis import locate
@@ -100,7 +103,7 @@ def compile_model(options: Options, progress: Progress = _silent) -> Compilation
     made = _generate(graph, target, name, options, progress)
     if made.measured is None:
         result.warnings.append(f"stack and code size are not known, because {ARM_GCC} is missing (see rnnc doctor)")
-    result.report = _report(graph, made, target, result, options)
+    result.report = _report(_bounds(graph, options), made, target, result, options)
     _check_budgets(options, target, made.plan, result.report)
     write_bundle(options.out, _files(made, result.report))
     return result
@@ -122,12 +125,13 @@ def explore_model(options: Options, result: Compilation, progress: Progress = _s
     progress("reading the model", 0, 1)
     graph = integer_graph(load_model(options.model), options, result, progress)
     wish = Wish(target, options.schedule, options.input_mode, options.output_mode, reserved=BESIDE)
+    bounds = _bounds(graph, options)
     smallest: int | None = None
     index = 0
     for scheduled in front(graph, wish, _judging(progress)):
         progress(f"compiling plan {index}", 0, 1)
         made = _print(scheduled, name)
-        report = _report(graph, made, target, result, options)
+        report = _report(bounds, made, target, result, options)
         total = report["ram"]["total"]
         if smallest is not None and total >= smallest:  # its stack takes more than its arena saves
             continue
@@ -201,8 +205,12 @@ def _over(made: _Generated, options: Options, target: Target) -> bool:
     return in_first_bank > target.banks[0].size or (options.ram is not None and total > options.ram)
 
 
-def _report(graph: Graph, made: _Generated, target: Target, result: Compilation, options: Options) -> dict[str, Any]:
-    return build_report(graph, made.scheduled, made.program, target.banks, made.measured, result.notes, options.target)
+def _bounds(graph: Graph, options: Options) -> Bounds:
+    return memory_bounds(Network(graph), Modes(options.input_mode, options.output_mode))
+
+
+def _report(bounds: Bounds, made: _Generated, target: Target, result: Compilation, options: Options) -> dict[str, Any]:
+    return build_report(bounds, made.scheduled, made.program, target.banks, made.measured, result.notes, options.target)
 
 
 def integer_graph(model: Model, options: Options, result: Compilation, progress: Progress) -> Graph:

@@ -10,7 +10,7 @@ from rnnc.codegen.lower import int_op
 from rnnc.codegen.optimality import optimality
 from rnnc.codegen.program import CProgram
 from rnnc.ir.graph import Graph
-from rnnc.scheduler.bounds import Bound, Bounds, memory_bounds, one_job
+from rnnc.scheduler.bounds import Bound, Bounds, one_job
 from rnnc.scheduler.choose import Scheduled
 from rnnc.scheduler.execution import Network
 from rnnc.scheduler.plan import Buffer, Plan
@@ -48,7 +48,7 @@ def static_bytes(program: CProgram) -> int:
 
 
 def build_report(
-    given: Graph,
+    bounds: Bounds,
     scheduled: Scheduled,
     program: CProgram,
     banks: Sequence[Bank],
@@ -58,12 +58,11 @@ def build_report(
 ) -> dict[str, Any]:
     """The report as JSON data; stack, code and tables are None where no Arm compiler could measure them.
 
-    ``given`` is the graph before the scheduler chose operators: bounds are about any choice, so about that one. Only
-    what one job needs is about the operators that were chosen.
+    ``bounds`` are those of the graph before the scheduler chose operators, so they hold for any choice. Only what one
+    job needs is about the operators that were chosen.
     """
     graph, plan = scheduled.graph, scheduled.plan
     modes = Options(plan.input_mode, plan.output_mode)
-    bounds = memory_bounds(Network(given), modes)
     static = static_bytes(program)
     weights = sum(array.bytes for array in program.arrays)
     return {

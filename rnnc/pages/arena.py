@@ -26,6 +26,7 @@ HEIGHT, LIVE_HEIGHT, GAP = 380, 110, 34
 COLUMNS = 460
 """The finest that is drawn: steps beyond that share a column, which shows all that they use."""
 LABEL_HEIGHT = 12
+HALO = 'fill="#c03" stroke="#fff" stroke-width="3" paint-order="stroke"'
 
 
 def picture(used: Usage, banks: Sequence[tuple[str, int]], peak_step: int, bound: int) -> str:
@@ -160,7 +161,7 @@ def _live(used: Usage, x: Scale, top: int, arena: int, bound: int, peak_step: in
     if bound:
         at = y(bound)
         yield line(LEFT, at, RIGHT, at, 'stroke="#c03" stroke-dasharray="6 3"')
-        yield text(RIGHT - 4, at - 4, f"no schedule can do with less: {bound:,}", anchor="end", extra='fill="#c03"')
+        yield text(RIGHT - 4, at - 4, f"no schedule can do with less: {bound:,}", anchor="end", extra=HALO)
     yield from _peak(x, peak_step, top, bottom)
     after = peak_step < len(used.live) * 0.6
     label = f"peak {int(used.live[peak_step]):,} at step {peak_step:,}"

@@ -78,4 +78,5 @@ def _points(reports: Sequence[Report], places: Sequence[tuple[float, float]]) ->
         ram, macs = report["ram"]["total"], report["macs"]["executed"]
         yield f"<g><title>plan {index}: {ram:,} bytes of RAM, {macs:,} MACs</title>"
         yield f'<circle cx="{px}" cy="{py}" r="5" fill="{COLOUR}"/></g>'
-        yield text(px + 7, py - 6, f"{index}: {ram:,}")
+        near_edge = px > RIGHT - 70
+        yield text(px + (-7 if near_edge else 7), py - 6, f"{index}: {ram:,}", anchor="end" if near_edge else "start")
