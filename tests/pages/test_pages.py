@@ -77,12 +77,14 @@ def test_a_report_is_whole_and_needs_no_other_file(case: str) -> None:
         assert f"{buffer.size:,} bytes at {buffer.offset:,}" in page or buffer.shares_with
 
 
-def test_every_place_of_every_bank_is_drawn() -> None:
+@pytest.mark.parametrize("sliding", [False, True])
+def test_every_place_of_every_bank_is_drawn(sliding: bool) -> None:
     graph = mobile_network()
-    alone = schedule(graph, target(1 << 20), "rows").arena
+    alone = schedule(graph, target(1 << 20), "rows", sliding=sliding).arena
     size = max(alone * 3 // 4, graph.inputs[0].value.type.bytes) // 8 * 8
-    plan = schedule(graph, target(size, size), "rows")
+    plan = schedule(graph, target(size, size), "rows", sliding=sliding)
     assert min(plan.bank_sizes) > 0
+    assert sliding == any(buffer.slides for buffer in plan.buffers)
     used = usage(graph, plan)
     assert {place.bank for place in used.places} == {0, 1}
     for place in used.places:

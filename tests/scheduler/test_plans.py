@@ -74,11 +74,11 @@ def same_bytes(graph: Graph, plan: Plan) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(graphs(), st.sampled_from(["layer", "rows", "auto"]), st.sampled_from(INPUT_MODES), st.booleans())
-def test_random_graphs(graph: Graph, mode: Mode, input_mode: InputMode, stream_out: bool) -> None:
+@given(graphs(), st.sampled_from(["layer", "rows", "auto"]), st.sampled_from(INPUT_MODES), st.booleans(), st.booleans())
+def test_random_graphs(graph: Graph, mode: Mode, input_mode: InputMode, stream_out: bool, sliding: bool) -> None:
     output_mode: OutputMode = "stream" if stream_out else "buffer"
-    plan = schedule(graph, ROOMY, mode, input_mode, output_mode)
-    assert plan.arena >= plan.live_peak
+    plan = schedule(graph, ROOMY, mode, input_mode, output_mode, sliding=sliding)
+    assert plan.arena >= plan.live_peak >= plan.least_live
     same_bytes(graph, plan)
 
 

@@ -29,11 +29,11 @@ static const rnnc_concat_params residual_lent_op01_params = {
     .pixels = 3,
 };
 
-/* Where the rows of each tensor live: offset, bytes per row, height, rows held, producer, bank. */
+/* Where the rows of each tensor live: offset, bytes per row, height, rows held, producer, bank, slide. */
 static const rnnc_tensor tensors[3] = {
-    {0, 6, 4, 4, RNNC_NONE, 0}, /* 0: x [4, 3, 2], lent */
-    {48, 6, 4, 1, 0, 0}, /* 1: a [4, 3, 2] */
-    {0, 12, 4, 4, 1, 0}, /* 2: y [4, 3, 4] */
+    {0, 6, 4, 4, RNNC_NONE, 0, RNNC_NONE}, /* 0: x [4, 3, 2], lent */
+    {48, 6, 4, 1, 0, 0, RNNC_NONE}, /* 1: a [4, 3, 2] */
+    {0, 12, 4, 4, 1, 0, RNNC_NONE}, /* 2: y [4, 3, 4] */
 };
 
 /* The rows that operators read: tensor, rows, stride, dilation, padding above. */
@@ -110,6 +110,8 @@ const rnnc_model residual_lent_model = {
     .name = "residual_lent",
     .tensors = tensors,
     .windows = windows,
+    .slides = NULL,
+    .readers = NULL,
     .ops = ops,
     .stages = stages,
     .sinks = sinks,
@@ -135,7 +137,7 @@ int residual_lent_init(residual_lent_t *m, void *arena, size_t size) {
 }
 
 const int8_t *residual_lent_output(const residual_lent_t *m) {
-    return rnnc_engine_tensor(&m->engine, 2);
+    return rnnc_engine_row(&m->engine, 2, 0);
 }
 
 void residual_lent_start(residual_lent_t *m, const int8_t *input) {
