@@ -25,7 +25,8 @@ td.bar { width: 12em; min-width: 6em } td.bar div { height: 9px; background: #4c
 .keys i { display: inline-block; width: .9em; height: .9em; margin-right: .4em; vertical-align: -1px }
 @media print { body { margin: 0; max-width: none; font-size: 10pt } .wide { overflow: visible }
   .wide svg { min-width: 0 } svg, .stack, td.bar div, .keys i, tbody tr { print-color-adjust: exact;
-  -webkit-print-color-adjust: exact } td, th { padding: 1px 5px } }
+  -webkit-print-color-adjust: exact } table { font-size: 8pt } td, th { padding: 1px 4px } td.long { min-width: 16em }
+  td.bar { width: 6em; min-width: 3em } }
 """
 
 
