@@ -87,6 +87,11 @@ class Search:
             self.progress(len(self._known))
         return self._known[key]
 
+    @property
+    def judged(self) -> int:
+        """How many configurations were judged so far."""
+        return len(self._known)
+
     def known(self) -> Iterator[Candidate]:
         """All configurations that were judged."""
         return (self.candidate(dict(key)) for key in list(self._known))

@@ -36,11 +36,11 @@ static const rnnc_tensor tensors[3] = {
     {0, 12, 4, 4, 1, 0, RNNC_NONE}, /* 2: y [4, 3, 4] */
 };
 
-/* The rows that operators read: tensor, rows, stride, dilation, padding above. */
+/* The rows that operators read: tensor, rows, stride, dilation, padding above, edge repeated. */
 static const rnnc_window windows[3] = {
-    {0, 3, 1, 1, 1},
-    {1, 1, 1, 1, 0},
-    {0, 1, 1, 1, 0},
+    {0, 3, 1, 1, 1, 0},
+    {1, 1, 1, 1, 0, 0},
+    {0, 1, 1, 1, 0, 0},
 };
 
 static const rnnc_op ops[2] = {
@@ -73,9 +73,8 @@ static const rnnc_stage stages[1] = {
     {0, 2, 0, 1, 1}, /* stage 0, rows: 2 operators */
 };
 
-/* operator, jobs that it is ahead of its share */
-static const rnnc_sink sinks[1] = {
-    {1, 0},
+static const uint16_t sinks[1] = {
+    1,
 };
 
 static const rnnc_port inputs[1] = {

@@ -33,7 +33,7 @@
 
 typedef struct residual_lent {
     rnnc_engine engine;
-    uint16_t counters[5];
+    uint16_t counters[4];
     const int8_t *lent[1];
 } residual_lent_t;
 
