@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,14 @@ from rnnc.ir.fixedpoint import Arithmetic
 from rnnc.ir.graph import Graph
 from rnnc.ir.ops import FLOAT_OPS
 from rnnc.ir.text import print_graph
+from rnnc.pages.report import report_page
 from rnnc.passes import FLOAT_PASSES, PASS_NAMES, integer_passes, needs_ranges, run_passes
 from rnnc.scheduler.auto import Mode
+from rnnc.scheduler.bounds import Bounds, memory_bounds
 from rnnc.scheduler.choose import Optimize, Scheduled, Wish, choose, front
+from rnnc.scheduler.execution import Network
 from rnnc.scheduler.plan import InputMode, OutputMode, Plan
+from rnnc.scheduler.segments import Options as Modes
 from rnnc.target import Target, load_target
 from rnnc.toolchain.cc import ARM_GCC, measure_model
 from rnnc.toolchain.cmsis import locate
@@ -38,9 +42,6 @@ GENERATED_SAMPLES, SEED = 16, 0
 BESIDE = 512
 """Bytes of stack and static data that are reckoned with before they are known: few, so that nothing is refused that
 fits."""
-
-SECOND_THOUGHTS = 3
-"""Schedules made again with the stack of the one before: other kernels may need another stack."""
 
 NOWHERE = Path()
 """The output folder of an exploration that writes nothing."""
@@ -99,16 +100,12 @@ def compile_model(options: Options, progress: Progress = _silent) -> Compilation
     model = load_model(options.model)
     graph = integer_graph(model, options, result, progress)
 
-    made = _generate(graph, target, name, options, BESIDE, progress)
-    for _ in range(SECOND_THOUGHTS):
-        if not _over(made, options, target):
-            break
-        made = _generate(graph, target, name, options, made.beside_arena, progress)
+    made = _generate(graph, target, name, options, progress)
     if made.measured is None:
         result.warnings.append(f"stack and code size are not known, because {ARM_GCC} is missing (see rnnc doctor)")
-    result.report = _report(graph, made, target, result, options)
+    result.report = _report(_bounds(graph, options), made, target, result, options)
     _check_budgets(options, target, made.plan, result.report)
-    write_bundle(options.out, bundle_files(made.graph, made.plan, result.report, made.sources))
+    write_bundle(options.out, _files(made, result.report))
     return result
 
 
@@ -128,23 +125,34 @@ def explore_model(options: Options, result: Compilation, progress: Progress = _s
     progress("reading the model", 0, 1)
     graph = integer_graph(load_model(options.model), options, result, progress)
     wish = Wish(target, options.schedule, options.input_mode, options.output_mode, reserved=BESIDE)
-    plans = front(graph, wish, lambda done, total: progress("searching", done, total))
-    for index, scheduled in enumerate(plans):
+    bounds = _bounds(graph, options)
+    smallest: int | None = None
+    index = 0
+    for scheduled in front(graph, wish, _judging(progress)):
+        progress(f"compiling plan {index}", 0, 1)
         made = _print(scheduled, name)
-        report = _report(graph, made, target, result, options)
+        report = _report(bounds, made, target, result, options)
+        total = report["ram"]["total"]
+        if smallest is not None and total >= smallest:  # its stack takes more than its arena saves
+            continue
+        smallest = total
         folder = None if options.out == NOWHERE else options.out / str(index)
         if folder is not None:
-            write_bundle(folder, bundle_files(made.graph, made.plan, report, made.sources))
+            write_bundle(folder, _files(made, report))
         yield Point(report, folder)
+        index += 1
 
 
 @dataclass(frozen=True)
 class _Generated:
-    graph: Graph
-    plan: Plan
+    scheduled: Scheduled
     program: CProgram
     sources: dict[str, str]
     measured: Measured | None
+
+    @property
+    def plan(self) -> Plan:
+        return self.scheduled.plan
 
     @property
     def beside_arena(self) -> int:
@@ -152,29 +160,42 @@ class _Generated:
         return static_bytes(self.program) + (self.measured.stack if self.measured else 0)
 
 
-def _generate(
-    graph: Graph, target: Target, name: str, options: Options, reserved: int, progress: Progress
-) -> _Generated:
-    """Schedule and print C, with ``reserved`` bytes for stack and static data."""
+def _generate(graph: Graph, target: Target, name: str, options: Options, progress: Progress) -> _Generated:
+    """Schedule and print C: the first plan that fits with its own stack and static data, which only its C can tell."""
     progress("scheduling", 0, 1)
-    wish = Wish(
-        target,
-        options.schedule,
-        options.input_mode,
-        options.output_mode,
-        options.optimize,
-        options.ram,
-        reserved,
-    )
-    scheduled = choose(graph, wish)
-    progress("writing C", 0, 1)
-    return _print(scheduled, name)
+    modes = options.schedule, options.input_mode, options.output_mode
+    wish = Wish(target, *modes, options.optimize, options.ram, BESIDE)
+    failure: BudgetError | None = None
+    for scheduled in choose(graph, wish, _judging(progress)):
+        progress("writing C", 0, 1)
+        made = _print(scheduled, name)
+        if not _over(made, options, target):
+            return made
+        try:
+            plan = replace(wish, reserved=made.beside_arena).plan(scheduled.graph)
+        except BudgetError as error:
+            failure = error
+            continue
+        return _print(replace(scheduled, plan=plan), name)
+    if failure is None:
+        raise ValueError("there is nothing to choose from")
+    raise failure
+
+
+def _judging(progress: Progress) -> Callable[[int], None]:
+    return lambda count: progress(f"searching: {count} choices of operators judged", 0, 1)
 
 
 def _print(scheduled: Scheduled, name: str) -> _Generated:
     program = lower(scheduled.graph, scheduled.plan, name)
     sources = {**render(program), **runtime_files(program)}
-    return _Generated(scheduled.graph, scheduled.plan, program, sources, _measure(sources, program))
+    return _Generated(scheduled, program, sources, _measure(sources, program))
+
+
+def _files(made: _Generated, report: Mapping[str, Any]) -> dict[str, bytes]:
+    graph, plan = made.scheduled.graph, made.plan
+    page = report_page(report, graph, plan)
+    return bundle_files(graph, plan, dict(report), {**made.sources, "report.html": page})
 
 
 def _over(made: _Generated, options: Options, target: Target) -> bool:
@@ -184,10 +205,12 @@ def _over(made: _Generated, options: Options, target: Target) -> bool:
     return in_first_bank > target.banks[0].size or (options.ram is not None and total > options.ram)
 
 
-def _report(graph: Graph, made: _Generated, target: Target, result: Compilation, options: Options) -> dict[str, Any]:
-    return build_report(
-        graph, made.graph, made.plan, made.program, target.banks, made.measured, result.notes, options.target
-    )
+def _bounds(graph: Graph, options: Options) -> Bounds:
+    return memory_bounds(Network(graph), Modes(options.input_mode, options.output_mode))
+
+
+def _report(bounds: Bounds, made: _Generated, target: Target, result: Compilation, options: Options) -> dict[str, Any]:
+    return build_report(bounds, made.scheduled, made.program, target.banks, made.measured, result.notes, options.target)
 
 
 def integer_graph(model: Model, options: Options, result: Compilation, progress: Progress) -> Graph:

@@ -59,17 +59,20 @@ def _headline(console: Console, report: Report) -> None:
     console.print(f"  MACs   {macs['executed']:,} executed of {macs['nominal']:,} nominal{ratio}", highlight=False)
 
 
-def front(console: Console, points: Sequence[tuple[Report, Path | None]], as_json: bool) -> None:
-    """The plans that `explore` found, from the fastest to the smallest."""
+def front(console: Console, points: Sequence[tuple[Report, Path | None, str]], as_json: bool) -> None:
+    """The plans that `explore` found, from the fastest to the smallest, with their folders and commands."""
     if as_json:
         keys = ("ram", "macs", "lower_bound")
-        rows = [{key: data[key] for key in keys} | {"folder": out and str(out)} for data, out in points]
+        rows = [
+            {key: data[key] for key in keys} | {"folder": out and str(out), "command": line}
+            for data, out, line in points
+        ]
         console.print_json(json.dumps(rows))
         return
     table = Table(box=None, header_style="bold")
     for title in ("", "RAM bytes", "arena", "MACs executed", "of nominal", "times the bound"):
         table.add_column(title, justify="right")
-    for index, (data, out) in enumerate(points):
+    for index, (data, out, _) in enumerate(points):
         macs, bound = data["macs"], data["lower_bound"]
         ratio = f"{macs['executed'] / macs['nominal']:.2f}x" if macs["nominal"] else ""
         gap = "" if bound["gap"] is None else f"{bound['gap']:.2f}"
@@ -77,6 +80,11 @@ def front(console: Console, points: Sequence[tuple[Report, Path | None]], as_jso
         name = str(out) if out is not None else str(index)
         table.add_row(name, f"{ram['total']:,}", f"{ram['arena']:,}", f"{macs['executed']:,}", ratio, gap)
     console.print(table)
+    console.print("each is made by:", highlight=False)
+    for _, _, line in points:
+        console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+    for statement in points[-1][0]["search"]["statements"]:
+        console.print(statement, highlight=False, markup=False)
 
 
 def report(console: Console, data: Report) -> None:
@@ -93,6 +101,8 @@ def report(console: Console, data: Report) -> None:
         markup=False,
     )
     _bounds(console, data)
+    for statement in data["search"]["statements"]:
+        console.print(f"  {statement}", highlight=False, markup=False)
     _stages(console, data)
     _timeline(console, data)
     _operators(console, data)

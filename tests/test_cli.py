@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from rnnc.cli import cli
 from rnnc.ir.ops import OPS
 from rnnc.ir.text import parse_graph, print_graph
 from rnnc.passes import PASS_NAMES
-from rnnc.zoo import ZOO
+from rnnc.zoo import ZOO, build
 from tests.small_models import MODELS
 
 REPORT_KEYS = {
@@ -87,7 +89,7 @@ def test_help_shows_an_example(command: tuple[str, ...]) -> None:
 def test_compile_writes_a_bundle_and_its_report(name: str, compiled: Callable[[str], Path]) -> None:
     folder = compiled(name)
     files = {path.name for path in folder.iterdir()}
-    assert {"model.c", "model.h", "weights.c", "report.json"} <= files
+    assert {"model.c", "model.h", "weights.c", "report.json", "report.html"} <= files
     report = json.loads((folder / "report.json").read_text())
     for key, inner in REPORT_KEYS.items():
         item = report[key][0] if isinstance(report[key], list) and inner else report[key]
@@ -232,6 +234,54 @@ def test_report_is_readable(compiled: Callable[[str], Path]) -> None:
     text = done("report", compiled("two"))
     for word in ("Stages", "Buffers", "Operators", "bound", "times that", "peak", "bytes live", "deepest stack"):
         assert word in " ".join(text.split())
+
+
+def test_report_draws_the_page_of_the_bundle(compiled: Callable[[str], Path], tmp_path: Path) -> None:
+    done("report", compiled("two"), "--html", tmp_path / "two.html")
+    page = (tmp_path / "two.html").read_text(encoding="utf-8")
+    assert page == (compiled("two") / "report.html").read_text(encoding="utf-8")
+    assert "<svg" in page
+
+
+def test_report_says_what_is_known_about_the_plan(compiled: Callable[[str], Path]) -> None:
+    text = " ".join(done("report", compiled("two")).split())
+    for statement in json.loads((compiled("two") / "report.json").read_text())["search"]["statements"]:
+        assert statement in text
+
+
+def test_explore_lists_plans_that_compile_makes(tmp_path: Path) -> None:
+    """Each command needs no more RAM and no more MACs than its plan."""
+    path, page = tmp_path / "a b.onnx", tmp_path / "front.html"
+    path.write_bytes(build("rnnpool-vww").SerializeToString())
+    modes = ("--input-mode", "stream", "--output-mode", "stream")
+    points = json.loads(done("explore", path, *modes, "--html", page, "-o", tmp_path / "plans", "--json"))
+    totals, macs = [p["ram"]["total"] for p in points], [p["macs"]["executed"] for p in points]
+    assert totals == sorted(set(totals), reverse=True)
+    assert macs == sorted(macs)
+    assert len(points) > 2
+    for index, point in enumerate(points):
+        assert Path(point["folder"]) == tmp_path / "plans" / str(index)
+        assert point["command"] in unescape(page.read_text(encoding="utf-8"))
+    command = shlex.split(points[1]["command"])
+    assert command[:2] == ["rnnc", "compile"]
+    command[command.index("OUT")] = str(tmp_path / "again")
+    again = json.loads(done(*command[1:], "--json"))
+    assert again["ram"]["total"] <= totals[1]
+    assert again["macs"]["executed"] == macs[1]
+    assert "equal" in done("verify", tmp_path / "plans" / str(len(points) - 1), "--on", "host", "-n", "2")
+
+
+def test_a_lent_input_is_not_in_the_arena(tmp_path: Path) -> None:
+    onnx.save(MODELS["classifier"](), tmp_path / "small.onnx")
+    reports = {}
+    for mode in ("buffer", "lent"):
+        arguments = ("compile", tmp_path / "small.onnx", "-o", tmp_path / mode, "--input-mode", mode, "--json")
+        reports[mode] = json.loads(done(*arguments))
+    assert reports["lent"]["input_mode"] == "lent"
+    assert [buffer["kind"] for buffer in reports["lent"]["buffers"]].count("input") == 0
+    assert reports["lent"]["ram"]["arena"] < reports["buffer"]["ram"]["arena"]
+    assert reports["lent"]["ram"]["static"] == reports["buffer"]["ram"]["static"] + 4
+    assert "equal" in done("verify", tmp_path / "lent", "--on", "host", "-n", "2")
 
 
 def test_report_of_a_stream_says_what_any_schedule_holds(tmp_path: Path) -> None:

@@ -91,6 +91,11 @@ LAYERS = (
         frozenset({"ir", "target", "toolchain", "verification", "profiler", "zoo"}),
         "it prints results and makes none",
     ),
+    Layer(
+        "pages",
+        frozenset({"ir", "scheduler", "diagnostics"}),
+        "a page is drawn from a report and its plan, whoever asks for it",
+    ),
     Layer("compile", EVERYTHING, ""),
     Layer("cli", EVERYTHING, ""),
     Layer("__main__", frozenset({"cli"}), "python -m rnnc is the command line"),

@@ -96,7 +96,9 @@ def assert_equal(expected: Mapping[str, Array], actual: Mapping[str, Array], wha
 def ways(graph: Graph) -> list[tuple[InputMode, OutputMode]]:
     """How a graph can take its inputs and give its outputs."""
     passed_through = any(graph.is_output(port.value) for port in graph.inputs)
-    input_modes: list[InputMode] = ["buffer"] if passed_through or len(graph.inputs) > 1 else ["buffer", "stream"]
+    input_modes: list[InputMode] = ["buffer"]
+    if not passed_through:
+        input_modes += ["lent"] if len(graph.inputs) > 1 else ["stream", "lent"]
     output_modes: list[OutputMode] = ["buffer"] if passed_through else ["buffer", "stream"]
     return list(itertools.product(input_modes, output_modes))
 
@@ -113,7 +115,7 @@ def assert_all_ways_agree(source: ModelProto, arithmetic: Arithmetic, mode: Mode
         simulated = simulate(graph, plan, {k: v[0] for k, v in inputs.items()})
         assert_equal(expected[0], simulated, f"simulation of {other}, {modes}")
     chosen = [
-        choose(graph, Wish(load_target(), "auto", *ways(graph)[way % len(ways(graph))], optimize))
+        next(choose(graph, Wish(load_target(), "auto", *ways(graph)[way % len(ways(graph))], optimize)))
         for optimize in OPTIMIZE
     ]
     for scheduled in chosen:

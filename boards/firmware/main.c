@@ -4,7 +4,7 @@
  * and prints the cycles of each run. Without: runs the model once on built-in noise and prints
  * cycles and a checksum, so that an image can be started with no files and no host attached. Inputs
  * are read straight into the model's arena, so no RAM is needed beyond the arena and the stack, but for
- * streamed outputs, which are gathered.
+ * streamed outputs, which are gathered, and for inputs that the model wants to be lent.
  */
 #include "board.h"
 #include "model.h"
@@ -42,6 +42,11 @@ typedef struct {
 #ifdef RNNC_FW_OUTPUT_BYTES
 /* The rows of streamed outputs, gathered until the run is over; a part of the firmware, not of the model. */
 static uint8_t gathered[RNNC_FW_OUTPUT_BYTES];
+#endif
+
+#ifdef RNNC_FW_INPUT_BYTES
+/* The frames that are lent to the model. */
+static uint8_t lent[RNNC_FW_INPUT_BYTES] __attribute__((aligned(4)));
 #endif
 
 #ifdef RNNC_TRACE
@@ -132,6 +137,20 @@ static uint8_t *row_address(const rnnc_port *port, unsigned row) {
     return rnnc_engine_row(engine(), port->tensor, row);
 }
 
+#ifdef RNNC_FW_INPUT_BYTES
+static uint8_t *input_row(unsigned input, unsigned row) {
+    uint8_t *start = lent;
+    for (unsigned i = 0; i < input; ++i) {
+        start += RNNC_FW_MODEL.inputs[i].bytes;
+    }
+    return start + (size_t)row * RNNC_FW_MODEL.inputs[input].row_bytes;
+}
+#else
+static uint8_t *input_row(unsigned input, unsigned row) {
+    return row_address(&RNNC_FW_MODEL.inputs[input], row);
+}
+#endif
+
 #ifdef RNNC_FW_OUTPUT_BYTES
 static uint8_t *output_row(unsigned output, unsigned row) {
     uint8_t *start = gathered;
@@ -165,8 +184,9 @@ static size_t read_bytes(source *from, uint8_t *to, size_t size) {
     return from->file == BOARD_NO_FILE ? read_noise(from, to, size) : board_read(from->file, to, size);
 }
 
-static int read_row(source *from, const rnnc_port *port, unsigned row) {
-    size_t got = read_bytes(from, row_address(port, row), port->row_bytes);
+static int read_row(source *from, unsigned input, unsigned row) {
+    const rnnc_port *port = &RNNC_FW_MODEL.inputs[input];
+    size_t got = read_bytes(from, input_row(input, row), port->row_bytes);
     if (got == port->row_bytes) {
         return READ_OK;
     }
@@ -178,7 +198,7 @@ static int is_whole(const rnnc_port *port) {
     return t->ring >= t->height;
 }
 
-/* Reads every input that the arena holds whole; READ_END only if nothing of a next run is there. */
+/* Reads every input that is held whole; READ_END only if nothing of a next run is there. */
 static int read_inputs(source *from) {
     rnnc_engine *e = engine_mutable();
     int started = 0;
@@ -187,13 +207,17 @@ static int read_inputs(source *from) {
         /* Of a streamed input the first row tells whether there is another run. */
         unsigned rows = is_whole(port) ? port->height : 1u;
         for (unsigned row = 0; row < rows; ++row) {
-            int result = read_row(from, port, row);
+            int result = read_row(from, i, row);
             if (result != READ_OK) {
                 return result == READ_END && !started ? READ_END : READ_PARTIAL;
             }
             started = 1;
         }
+#ifdef RNNC_FW_INPUT_BYTES
+        rnnc_engine_lend(e, i, (const int8_t *)input_row(i, 0));
+#else
         e->given[i] = (uint16_t)rows;
+#endif
     }
     return READ_OK;
 }
@@ -204,7 +228,7 @@ static int read_next_row(source *from) {
     for (unsigned i = 0; i < RNNC_FW_MODEL.n_inputs; ++i) {
         const rnnc_port *port = &RNNC_FW_MODEL.inputs[i];
         if (e->given[i] < port->height) {
-            if (read_row(from, port, e->given[i]) != READ_OK) {
+            if (read_row(from, i, e->given[i]) != READ_OK) {
                 return READ_PARTIAL;
             }
             ++e->given[i];

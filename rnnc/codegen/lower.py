@@ -65,6 +65,7 @@ class _Lowering:
         self.node_index = {node.name: index for index, node in enumerate(self.nodes)}
         values = [port.value for port in self.graph.inputs] + [node.output for node in self.nodes]
         self.values = values
+        self.lent = {port.value for port in self.graph.inputs if self.plan.input_mode == "lent"}
         self.tensor_index = {value: index for index, value in enumerate(values)}
 
     def program(self) -> CProgram:
@@ -84,6 +85,7 @@ class _Lowering:
             name=self.name,
             tflite=self.graph.arithmetic == "tflite",
             stream_input=self.plan.input_mode == "stream",
+            lent_input=self.plan.input_mode == "lent",
             stream_output=self.plan.output_mode == "stream",
             model=comment(self.graph.name),
             headers=tuple(f"rnnc_{source}.h" for source in sources),
@@ -156,13 +158,20 @@ class _Lowering:
         )
 
     def tensor(self, value: Value) -> CTensor:
-        place = self.plan.place_of(value.name)
         producer = next((str(self.node_index[n.name]) for n in self.nodes if n.output is value), "RNNC_NONE")
+        text, row_bytes, height = (
+            f"{comment(value.name)} {list(value.type.shape)}",
+            value.type.row_bytes,
+            value.type.height,
+        )
+        if value in self.lent:
+            return CTensor(f"{text}, lent", 0, row_bytes, height, height, producer, 0, "RNNC_NONE")
+        place = self.plan.place_of(value.name)
         return CTensor(
-            comment=f"{comment(value.name)} {list(value.type.shape)}",
+            comment=text,
             offset=place.offset,
-            row_bytes=value.type.row_bytes,
-            height=value.type.height,
+            row_bytes=row_bytes,
+            height=height,
             ring=place.rows,
             producer=producer,
             bank=place.bank,
@@ -173,6 +182,8 @@ class _Lowering:
         """The rings that slide, with the windows of all operators that read any tensor in the same place."""
         readers = 0
         for value in self.values:
+            if value in self.lent:
+                continue
             place = self.plan.place_of(value.name)
             if place.slides and not place.shares_with:
                 slide = self.slide(value, place, readers)
@@ -184,7 +195,7 @@ class _Lowering:
         there = {
             index
             for other, index in self.tensor_index.items()
-            if place.name in (other.name, self.plan.place_of(other.name).shares_with)
+            if other not in self.lent and place.name in (other.name, self.plan.place_of(other.name).shares_with)
         }
         pairs = [
             (op, w)

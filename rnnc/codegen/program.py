@@ -113,6 +113,7 @@ class CProgram:
     name: str
     tflite: bool
     stream_input: bool
+    lent_input: bool
     stream_output: bool
     model: str
     headers: tuple[str, ...]
@@ -131,6 +132,11 @@ class CProgram:
     """Stems of the runtime source families that the kernels need."""
 
     @property
+    def held_input(self) -> bool:
+        """The arena holds whole inputs."""
+        return not self.stream_input and not self.lent_input
+
+    @property
     def upper(self) -> str:
         return self.name.upper()
 
@@ -144,6 +150,11 @@ class CProgram:
         """Row pointers that one job needs, at most."""
         ends = [self.windows[op.first_window : op.first_window + op.windows] for op in self.ops]
         return max(sum(window.rows for window in windows) for windows in ends)
+
+    @property
+    def input_bytes(self) -> int:
+        """Of all inputs together."""
+        return sum(port.bytes for port in self.inputs)
 
     @property
     def output_bytes(self) -> int:

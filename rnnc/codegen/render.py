@@ -23,6 +23,10 @@ class Api:
     init_arguments: str
     run_parameters: str
     run_arguments: str
+    start_parameters: str
+    start_arguments: str
+    missing: str
+    """The condition under which a run lacks an argument that it cannot do without."""
     banks: str
     sizes: str
     bank_macros: str
@@ -40,12 +44,16 @@ def api_of(program: CProgram) -> Api:
     pairs = ", ".join(f"void *{bank}, size_t {size}" for bank, size in zip(banks, sizes, strict=True))
     inputs = [f"const int8_t *{port.argument}" for port in program.inputs]
     outputs = [f"int8_t *{port.argument}" for port in program.outputs]
+    given = [port.argument for port in program.inputs]
     arguments = [port.argument for port in (*program.inputs, *program.outputs)]
     return Api(
         init_parameters=f"{program.name}_t *m, {pairs}",
         init_arguments=", ".join(f"{bank}, sizeof({bank})" for bank in banks),
         run_parameters=", ".join([f"{program.name}_t *m", *inputs, *outputs]),
         run_arguments=", ".join(arguments),
+        start_parameters=", ".join([f"{program.name}_t *m", *(inputs if program.lent_input else [])]),
+        start_arguments=", ".join(["m", *(given if program.lent_input else [])]),
+        missing=" || ".join(f"{name} == NULL" for name in ["m", *([] if program.held_input else given)]),
         banks=", ".join(banks),
         sizes=", ".join(sizes),
         bank_macros=", ".join(f"{program.upper}_ARENA{index or ''}_SIZE" for index in range(len(program.bank_sizes))),

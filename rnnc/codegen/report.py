@@ -7,13 +7,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rnnc.codegen.lower import int_op
+from rnnc.codegen.optimality import optimality
 from rnnc.codegen.program import CProgram
 from rnnc.ir.graph import Graph
-from rnnc.scheduler.bounds import Bound, Bounds, memory_bounds, one_job
+from rnnc.scheduler.bounds import Bound, Bounds, one_job
+from rnnc.scheduler.choose import Scheduled
 from rnnc.scheduler.execution import Network
 from rnnc.scheduler.plan import Buffer, Plan
 from rnnc.scheduler.row_cut import RowCut
 from rnnc.scheduler.segments import Options
+from rnnc.scheduler.usage import most_in_use
 from rnnc.target import Bank
 
 POINTER, ENGINE_POINTERS, ENGINE_COUNTERS = 4, 6, 2
@@ -39,14 +42,14 @@ class Measured:
 def static_bytes(program: CProgram) -> int:
     """sizeof(NAME_t) on a 32-bit core."""
     pointers = ENGINE_POINTERS + (ROW_ENGINE_POINTERS if program.stream_output else 0)
+    pointers += len(program.inputs) if program.lent_input else 0
     size = POINTER * pointers + 2 * ENGINE_COUNTERS + 2 * program.counters
     return (size + POINTER - 1) // POINTER * POINTER
 
 
 def build_report(
-    given: Graph,
-    graph: Graph,
-    plan: Plan,
+    bounds: Bounds,
+    scheduled: Scheduled,
     program: CProgram,
     banks: Sequence[Bank],
     measured: Measured | None,
@@ -55,12 +58,13 @@ def build_report(
 ) -> dict[str, Any]:
     """The report as JSON data; stack, code and tables are None where no Arm compiler could measure them.
 
-    ``given`` is the graph before the scheduler chose operators: bounds are about any choice, so about that one. Only
-    what one job needs is about the operators that were chosen.
+    ``bounds`` are those of the graph before the scheduler chose operators, so they hold for any choice. Only what one
+    job needs is about the operators that were chosen.
     """
+    graph, plan = scheduled.graph, scheduled.plan
+    modes = Options(plan.input_mode, plan.output_mode)
     static = static_bytes(program)
     weights = sum(array.bytes for array in program.arrays)
-    modes = Options(plan.input_mode, plan.output_mode)
     return {
         "model": program.name,
         "source": graph.name,
@@ -86,7 +90,8 @@ def build_report(
             "tables": measured.constants - weights if measured else None,
         },
         "macs": {"nominal": graph.nominal_macs, "executed": plan.executed_macs},
-        "lower_bound": bound_report(memory_bounds(Network(given), modes), one_job(Network(graph)), plan.arena),
+        "lower_bound": bound_report(bounds, one_job(Network(graph), modes), plan.arena),
+        "search": optimality(scheduled, bounds.bytes),
         "stages": [asdict(stage) for stage in plan.stages],
         "buffers": [_buffer(buffer) for buffer in plan.buffers],
         "peak": {"step": plan.peak_step, "live_bytes": plan.live_peak, "buffers": list(plan.peak_buffers)},
@@ -140,10 +145,10 @@ def _port(port: Any) -> dict[str, Any]:
 
 
 def _ops(graph: Graph, plan: Plan, program: CProgram) -> list[dict[str, Any]]:
-    """Per operator in order of execution; ``ram`` is the most that is live while it runs."""
+    """Per operator in order of execution; ``ram`` is the most that is in use while it runs."""
     by_name = {node.name: node for node in graph.nodes}
     order = [name for stage in plan.stages for name in stage.nodes]
-    live = live_by_buffer(plan)
+    most = most_in_use(graph, plan)
     result = []
     for index, name in enumerate(order):
         node = by_name[name]
@@ -154,21 +159,10 @@ def _ops(graph: Graph, plan: Plan, program: CProgram) -> list[dict[str, Any]]:
                 "op": node.op.name,
                 "kernel": program.ops[index].kernel,
                 "macs": op.macs(node.input_types, node.output.type),
-                "ram": live.get(node.output.name, 0),
+                "ram": most[name],
                 "weights": op.weight_bytes(),
                 "choices": list(op.choices()),
                 "output": list(node.output.type.shape),
             }
         )
-    return result
-
-
-def live_by_buffer(plan: Plan) -> dict[str, int]:
-    """By value, the bytes of all buffers alive when its first row is made, space lent between them counted twice."""
-    owners = [buffer for buffer in plan.buffers if not buffer.shares_with]
-    result = {}
-    for buffer in plan.buffers:
-        step = buffer.first_step
-        alive = sum(other.size for other in owners if other.first_step <= step <= other.last_step)
-        result[buffer.value or buffer.name] = min(alive, plan.arena)
     return result

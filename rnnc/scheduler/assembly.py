@@ -38,7 +38,7 @@ def draft(network: Network, schedule: Schedule, stages: Sequence[Sequence[int]],
     streamed = range(network.n_inputs) if options.input_mode == "stream" else ()
     execution = execute(network, pieces, streamed)
     held = network.outputs if options.output_mode == "buffer" else frozenset[int]()
-    parts = tuple(blocks(network, execution, held, sliding=options.sliding))
+    parts = tuple(blocks(network, execution, held, options.placed(network), sliding=options.sliding))
     live = live_bytes(parts, execution.steps)
     return Draft(network, schedule, options, pieces, execution, parts, live)
 

@@ -48,6 +48,7 @@ def schedule(
     if sliding:
         drafts += _drafts(network, mode, replace(options, sliding=True))
     plan = _smallest(drafts, capacities, input_bank)
+    plan = replace(plan, least_live=min(draft.live_peak for draft in drafts))
     if not _fits(plan, capacities) or (ram is not None and plan.arena > ram - reserved):
         raise _over_budget(network, plan, mode, target, capacities, ram, reserved)
     validate(graph, plan, capacities)
@@ -61,18 +62,22 @@ def _check(network: Network, mode: Mode, options: Options) -> None:
             why="vertical strips need operators that can make part of a row",
             remedy="--schedule rows or auto",
         )
-    if options.input_mode == "stream":
-        if network.n_inputs > 1:
-            raise CompileError(
-                f"a model with {network.n_inputs} inputs cannot be streamed",
-                why="rows are pushed to one input only",
-                remedy="--input-mode buffer",
-            )
+    if options.input_mode == "stream" and network.n_inputs > 1:
+        raise CompileError(
+            f"a model with {network.n_inputs} inputs cannot be streamed",
+            why="rows are pushed to one input only",
+            remedy="--input-mode buffer or lent",
+        )
+    if options.input_mode != "buffer":
+        lent = options.input_mode == "lent"
         for value in sorted(network.outputs):
             if value < network.n_inputs:
                 raise CompileError(
-                    f"the input '{network.values[value].name}' is also an output, so it cannot be streamed",
-                    why="a streamed input is held only as long as an operator needs its rows",
+                    f"the input '{network.values[value].name}' is also an output, so it cannot be "
+                    + ("lent" if lent else "streamed"),
+                    why="the model would have to keep memory that is not its own"
+                    if lent
+                    else "a streamed input is held only as long as an operator needs its rows",
                     remedy="--input-mode buffer",
                 )
     if options.output_mode == "stream":
@@ -147,7 +152,7 @@ def _over_budget(
     if mode == "layer":
         remedies.append("--schedule auto or rows")
     if plan.input_mode == "buffer":
-        remedies.append("--input-mode stream")
+        remedies.append("--input-mode stream or lent")
     if plan.output_mode == "buffer" and any(b.kind == "output" and b.name in plan.peak_buffers for b in plan.buffers):
         remedies.append("--output-mode stream")
     remedies.append("a smaller input or fewer channels where the peak is")

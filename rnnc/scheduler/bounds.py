@@ -70,7 +70,7 @@ def layerwise(network: Network, options: Options) -> Bound:
     largest sum of a layer's whole input and whole output.
 
     Where the network is not a chain, tensors that wait for a later layer count too. The layers are in the order of
-    the graph; streamed inputs count from their first reader, buffered outputs to the end.
+    the graph; streamed inputs count from their first reader, lent ones not at all, buffered outputs to the end.
     """
     first, last = [0] * len(network.values), [0] * len(network.values)
     for value, readers in enumerate(network.readers):
@@ -81,26 +81,29 @@ def layerwise(network: Network, options: Options) -> Bound:
         if value in network.outputs and options.output_mode == "buffer":
             last[value] = len(network.tasks) - 1
     live = np.zeros(max(len(network.tasks), 1), np.int64)
-    for value, kind in enumerate(network.values):
+    for value in options.placed(network):
+        kind = network.values[value]
         live[first[value] : last[value] + 1] += kind.type.bytes
     return _largest(network, live.tolist())
 
 
-def one_job(network: Network) -> Bound:
+def one_job(network: Network, options: Options) -> Bound:
     """Proposition 2, our reading: whatever is computed again, some job must have its window of input rows and the
     row that it makes in memory at one time.
 
     An operator that works in place needs no place for its output; one with a state has that or its output. The bound is
     for jobs that make whole rows from rows of the values of this very graph.
     """
-    return _largest(network, [_job_bytes(network, task) for task in network.tasks])
+    return _largest(network, [_job_bytes(network, task, options.placed(network)) for task in network.tasks])
 
 
-def _job_bytes(network: Network, task: Task) -> int:
+def _job_bytes(network: Network, task: Task, placed: range) -> int:
     jobs = np.arange(task.jobs)
     present: dict[int, Ints] = {}
     for window in task.windows:
         value = task.inputs[window.input]
+        if value not in placed:
+            continue
         inside = window.taps(jobs, network.values[value].type.height)[1].sum(axis=1)
         # two windows on one value may share their rows
         present[value] = np.maximum(present[value], inside) if value in present else inside

@@ -8,17 +8,22 @@ from typing import Literal
 
 from rnnc.diagnostics import BudgetError
 from rnnc.ir.graph import Graph
+from rnnc.scheduler import walk
 from rnnc.scheduler.auto import Mode, schedule
 from rnnc.scheduler.plan import InputMode, OutputMode, Plan
-from rnnc.scheduler.search import Effort, Search
+from rnnc.scheduler.search import Candidate, Effort, Search, silent
 from rnnc.scheduler.segments import Options
+from rnnc.scheduler.variants import Variants
 from rnnc.target import Target
 
 Optimize = Literal["balanced", "ram", "speed"]
 """balanced: the least RAM without computing anything twice."""
 
 SQUEEZES = (1.0, 0.95, 0.9)
-"""Parts of a budget that are aimed at in turn: a placement may need more than the search's quick one."""
+"""Parts of a budget that are aimed at in turn: a placement may miss what the search's quick one reached."""
+
+HOPE = 1.25
+"""How many times the budget a quick placement may be, for a thorough one to be worth trying."""
 
 
 @dataclass(frozen=True)
@@ -47,59 +52,65 @@ class Wish:
 
 @dataclass(frozen=True, eq=False)
 class Scheduled:
-    """A plan and the graph that it is for: operators may have been exchanged or run as one."""
+    """A plan and the graph that it is for: operators may have been exchanged or run as one.
+
+    ``judged`` of ``possible`` choices of operators were looked at.
+    """
 
     graph: Graph
     plan: Plan
+    judged: int = 1
+    possible: int = 1
 
 
-def choose(graph: Graph, wish: Wish) -> Scheduled:
-    """Operators and a plan. With a budget in RAM the fastest that fits it, unless the least RAM is asked for.
+def choose(graph: Graph, wish: Wish, progress: Callable[[int], None] = silent) -> Iterator[Scheduled]:
+    """Operators and plans within the budget, best first: the fastest that fits, unless the least RAM is asked for.
 
-    Raises BudgetError where nothing fits, CompileError for what cannot be scheduled.
+    The caller takes the first that serves it: what C and stack they need is not known here. Raises BudgetError where
+    nothing fits, CompileError for what cannot be scheduled.
     """
     if wish.mode == "layer" or (wish.optimize == "speed" and wish.ram is None):
-        return Scheduled(graph, wish.plan(graph))
-    search = Search(graph, Options(wish.input_mode, wish.output_mode, wish.sliding))
-    if wish.optimize == "ram" or wish.ram is None:
-        return _smallest(search, wish)
+        yield Scheduled(graph, wish.plan(graph), 1, Variants(graph).count)
+        return
+    search = Search(graph, Options(wish.input_mode, wish.output_mode, wish.sliding), progress)
     failure: BudgetError | None = None
-    for candidate in _in_turn(search, wish.ram - wish.reserved):
-        try:
-            return Scheduled(candidate, wish.plan(candidate))
-        except BudgetError as error:
-            failure = error
-    if failure is None:
-        raise ValueError("there is nothing to choose from")
-    raise failure
+    fits = False
+    for group in _in_turn(search, wish):
+        found: list[Scheduled] = []
+        for candidate in group:
+            try:
+                plan = wish.plan(candidate.graph)
+            except BudgetError as error:
+                failure = error
+            else:
+                found.append(Scheduled(candidate.graph, plan, search.judged, search.variants.count))
+        if found:
+            fits = True
+            yield min(found, key=lambda scheduled: scheduled.plan.arena)
+    if failure is not None and not fits:
+        raise failure
 
 
-def _smallest(search: Search, wish: Wish) -> Scheduled:
-    """Of the leanest configuration and the one that is fast wherever that seemed to cost nothing: a placement tells
-    which is smaller."""
-    effort: Effort = "ram" if wish.optimize == "ram" else "once"
-    graphs = dict.fromkeys((search.leanest(effort).graph, search.frugal(effort).graph))
-    found = [Scheduled(graph, wish.plan(graph)) for graph in graphs]
-    return min(found, key=lambda scheduled: scheduled.plan.arena)
-
-
-def front(graph: Graph, wish: Wish, progress: Callable[[int, int], None]) -> Iterator[Scheduled]:
+def front(graph: Graph, wish: Wish, progress: Callable[[int], None] = silent) -> Iterator[Scheduled]:
     """Plans from the fastest to the smallest, each smaller than the one before it."""
-    search = Search(graph, Options(wish.input_mode, wish.output_mode, wish.sliding))
+    search = Search(graph, Options(wish.input_mode, wish.output_mode, wish.sliding), progress)
     smallest: int | None = None
-    for candidate in search.front(progress):
+    for candidate in walk.front(search):
         plan = wish.plan(candidate.graph)
         if smallest is None or plan.arena < smallest:
             smallest = plan.arena
-            yield Scheduled(candidate.graph, plan)
+            yield Scheduled(candidate.graph, plan, search.judged, search.variants.count)
 
 
-def _in_turn(search: Search, budget: int) -> Iterator[Graph]:
-    """Graphs to try until one fits, the fastest first."""
-    yield search.graph
-    efforts: tuple[Effort, ...] = ("once", "ram")
-    for effort in efforts:
-        for part in SQUEEZES:
-            yield search.within(int(budget * part), effort).graph
-    yield search.leanest("ram").graph
-    yield search.frugal("ram").graph
+def _in_turn(search: Search, wish: Wish) -> Iterator[tuple[Candidate, ...]]:
+    """Configurations to try until one fits, best first, in groups of which a placement tells what is smallest."""
+    if wish.optimize == "ram" or wish.ram is None:
+        efforts: tuple[Effort, ...] = ("ram",) if wish.optimize == "ram" else ("once", "ram")
+        # the one is fast wherever that seemed to cost nothing
+        yield from ((search.leanest(effort), search.frugal(effort)) for effort in efforts)
+        return
+    budget = wish.ram - wish.reserved
+    yield (search.leanest("speed"),)
+    yield from ((search.within(int(budget * part), "once"),) for part in SQUEEZES)
+    yield from ((candidate,) for candidate in walk.front(search) if candidate.peak <= budget * HOPE)
+    yield (search.frugal("ram"),)

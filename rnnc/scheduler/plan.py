@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Schedule = Literal["layer", "rows", "patches"]
-InputMode = Literal["buffer", "stream"]
+InputMode = Literal["buffer", "stream", "lent"]
+"""Whole in the arena, pushed row by row, or whole in memory of the caller's, which is only read."""
+
 OutputMode = Literal["buffer", "stream"]
 Slides = Literal["", "up", "down"]
 BufferKind = Literal["input", "output", "tensor", "ring", "scratch", "state"]
@@ -26,8 +28,9 @@ class Buffer:
 
     ``value`` names the tensor whose rows live there; row y is at offset + (y % rows) * row_bytes. Scratch and
     state have no value, and belong to ``node``; scratch is in use only while a job of that node runs. The output
-    of an in-place operator lies in the buffer that it ``shares_with``. Rows of a whole tensor that are not written
-    yet, or not needed any more, may be lent to other buffers, so buffers that live at the same time may overlap.
+    of an in-place operator lies in the buffer that it ``shares_with``; inputs that the caller lends have none. Rows of
+    a whole tensor that are not written yet, or not needed any more, may be given to other buffers, so buffers that
+    live at the same time may overlap.
 
     A ring that ``slides`` always has its oldest row that is still needed at its start ("up") or at its end ("down"),
     and the next ones behind it: once a job of a reader is done, what stays moves there. What is free of it is then in
@@ -74,7 +77,8 @@ class Plan:
     """A complete schedule. ``bank_sizes`` are the arena bytes used in each memory bank of the target.
 
     ``live_peak`` is the largest number of bytes that hold something at one step (``peak_step``, when the buffers
-    ``peak_buffers`` are in use): no placement of the buffers in this order of jobs needs less.
+    ``peak_buffers`` are in use): no placement of the buffers in this order of jobs needs less. ``least_live``: the same
+    of the best of all the stages that were compared.
     """
 
     schedule: Schedule
@@ -89,6 +93,7 @@ class Plan:
     peak_step: int
     peak_buffers: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    least_live: int = 0
 
     @property
     def arena(self) -> int:

@@ -7,7 +7,7 @@ nothing: options are made fast again, whole groups of nodes first, as long as th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,9 +23,6 @@ from rnnc.scheduler.variants import Choice, Variants, by_gain, extra_macs
 Effort = Literal["speed", "once", "ram"]
 """What may be paid for RAM: nothing; slower kernels, but no MAC done twice; anything."""
 
-STEPS = 12
-"""Budgets that `front` tries between the least RAM with recomputation and the least without."""
-
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
@@ -38,13 +35,29 @@ class Candidate:
     extra_macs: int
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What a configuration needs: ``peak`` bytes, quickly placed, and ``live`` in use at the fullest step, which a
+    better placement comes closer to. ``stages``: the nodes of each, of which number ``tight`` has that step."""
+
+    peak: int
+    live: int
+    stages: tuple[tuple[str, ...], ...]
+    tight: int
+
+
+def silent(judged: int) -> None:
+    """Nobody is told."""
+
+
 class Search:
     """Configurations of one graph; what has been evaluated is remembered."""
 
-    def __init__(self, graph: Graph, options: Options) -> None:
-        self.variants, self.options = Variants(graph), options
+    def __init__(self, graph: Graph, options: Options, progress: Callable[[int], None] = silent) -> None:
+        """``progress`` is told how many configurations were judged."""
+        self.variants, self.options, self.progress = Variants(graph), options, progress
         self._memo: Peaks = {}
-        self._known: dict[tuple[tuple[str, int], ...], tuple[int, int]] = {}
+        self._known: dict[tuple[tuple[str, int], ...], Judged] = {}
         self._starts: dict[bool, dict[str, int]] = {}
 
     @property
@@ -54,21 +67,34 @@ class Search:
 
     def peak(self, choice: Choice) -> int:
         """Bytes that a configuration needs, quickly placed, with the best stages along the graph's own order."""
-        return self.sizes(choice)[0]
+        return self.judge(choice).peak
 
     def sizes(self, choice: Choice) -> tuple[int, int]:
-        """The same, and the bytes that are in use at the fullest step, which a better placement comes closer to."""
+        """The same, and the bytes that are in use at the fullest step."""
+        return self.judge(choice).peak, self.judge(choice).live
+
+    def judge(self, choice: Choice) -> Judged:
         key = tuple((name, choice[name]) for name in self.variants.in_force(choice))
         if key not in self._known:
             network = Network(self.variants.apply(choice))
             drafts = drafts_of(network, [range(len(network.tasks))], self.options, self._memo)
-            best, live = 2**62, 2**62
-            for item in sorted(drafts, key=lambda item: item.live_peak):
-                if item.live_peak < best:
-                    best = min(best, quick_size(item.parts, item.live_peak))
-                live = min(live, item.live_peak)
-            self._known[key] = best, live
+            drafts.sort(key=lambda item: item.live_peak)
+            best, chosen = 2**62, drafts[0]
+            for item in drafts:
+                if item.live_peak < best and (size := quick_size(item.parts, item.live_peak)) < best:
+                    best, chosen = size, item
+            self._known[key] = _judged(chosen, best, drafts[0].live_peak)
+            self.progress(len(self._known))
         return self._known[key]
+
+    @property
+    def judged(self) -> int:
+        """How many configurations were judged so far."""
+        return len(self._known)
+
+    def known(self) -> Iterator[Candidate]:
+        """All configurations that were judged."""
+        return (self.candidate(dict(key)) for key in list(self._known))
 
     def candidate(self, choice: Choice) -> Candidate:
         return Candidate(self.variants.apply(choice), choice, self.peak(choice), extra_macs(self.variants, choice))
@@ -133,24 +159,12 @@ class Search:
             visit(names)
         return choice
 
-    def front(self, progress: Callable[[int, int], None]) -> list[Candidate]:
-        """Configurations from the fastest to the smallest, none worse than another in both peak and MACs."""
-        found = [self.leanest("speed"), self.leanest("once")]
-        top, bottom = found[-1].peak, self.leanest("ram").peak
-        for step in range(STEPS):
-            progress(step, STEPS)
-            budget = bottom + (top - bottom) * step // STEPS
-            found.append(self.within(budget, "ram"))
-        return pareto(found)
 
-
-def pareto(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Those that no other beats, by falling peak."""
-    result: list[Candidate] = []
-    for item in sorted(candidates, key=lambda c: (c.peak, c.extra_macs)):
-        if not result or item.extra_macs < result[-1].extra_macs:
-            result.append(item)
-    return result[::-1]
+def _judged(draft: Draft, peak: int, live: int) -> Judged:
+    tasks = draft.network.tasks
+    stages = tuple(tuple(tasks[index].node.name for index in piece.tasks) for piece in draft.pieces)
+    fullest = int(draft.execution.task[int(draft.live.argmax())])
+    return Judged(peak, live, stages, next(at for at, piece in enumerate(draft.pieces) if fullest in piece.tasks))
 
 
 def drafts_of(

@@ -12,12 +12,16 @@ from rnnc.scheduler.plan import InputMode, OutputMode
 
 @dataclass(frozen=True)
 class Options:
-    """Whether inputs and outputs are whole frames in the arena, or come and go row by row; and whether rings may slide
+    """Whether inputs and outputs are whole frames, and whose, or come and go row by row; and whether rings may slide
     (`plan.Buffer`)."""
 
     input_mode: InputMode = "buffer"
     output_mode: OutputMode = "buffer"
     sliding: bool = False
+
+    def placed(self, network: Network) -> range:
+        """The values that take memory of the model's: all but inputs that are lent."""
+        return range(network.n_inputs if self.input_mode == "lent" else 0, len(network.values))
 
 
 Peaks = dict[tuple[object, ...], tuple[int, int]]
@@ -34,6 +38,7 @@ class Costs:
 
     def __init__(self, network: Network, options: Options, full_rings: bool = False, memo: Peaks | None = None) -> None:
         self.network, self.options, self.full_rings = network, options, full_rings
+        self.placed = options.placed(network)
         self.size = [value.type.bytes for value in network.values]
         self.readers = [mask_of(readers) for readers in network.readers]
         self.kept = [options.output_mode == "buffer" and v in network.outputs for v in range(len(self.size))]
@@ -54,6 +59,8 @@ class Costs:
         producer = self.network.producer(value)
         if producer is not None:
             return bool(finished >> producer & 1)
+        if value not in self.placed:
+            return False
         # a streamed input comes with its first reader
         return self.options.input_mode == "buffer" or bool(self.readers[value] & finished)
 
@@ -66,7 +73,7 @@ class Costs:
         network = self.network
         before = self.crossing(finished)
         after = self.crossing(finished | mask_of(tasks))
-        read = frozenset(value for task in tasks for value in network.tasks[task].inputs)
+        read = frozenset(value for task in tasks for value in network.tasks[task].inputs if value in self.placed)
         made = frozenset(network.tasks[task].output for task in tasks)
         aside = sum(self.size[value] for value in before - read)
         held = after & (read | made)

@@ -43,7 +43,12 @@ class _Simulator:
         self.network = Network(graph)
         self.given = {port.value.name: inputs[port.name] for port in graph.inputs}
         self.banks = [np.full(size, POISON, np.uint8) for size in plan.bank_sizes]
-        self.place = [plan.place_of(value.name) for value in self.network.values]
+        self.lent = range(self.network.n_inputs if plan.input_mode == "lent" else 0)
+        self.place = {
+            number: plan.place_of(value.name)
+            for number, value in enumerate(self.network.values)
+            if number not in self.lent
+        }
         names = [name for stage in plan.stages for name in stage.nodes]
         self.op_index = {name: index for index, name in enumerate(names)}
         self.private = {
@@ -58,7 +63,7 @@ class _Simulator:
         }
         self.done = [0] * len(self.network.tasks)
         self.made = [0] * len(self.network.values)
-        self.oldest = {self._leader(value): 0 for value in range(len(self.place)) if self.place[value].slides}
+        self.oldest = {self._leader(value): 0 for value in self.place if self.place[value].slides}
         self.outputs = {
             value: np.zeros(self.network.values[value].type.shape, self.network.values[value].type.dtype)
             for value in self.network.outputs
@@ -145,7 +150,7 @@ class _Simulator:
         return next(i for i, v in enumerate(self.network.values) if v.name == shared) if shared else value
 
     def _slide(self, value: int) -> None:
-        leader = self._leader(value)
+        leader = self._leader(value) if value in self.place else value
         if leader not in self.oldest:
             return
         before, after = self.oldest[leader], self._oldest_needed(leader)
@@ -156,7 +161,7 @@ class _Simulator:
 
     def _oldest_needed(self, leader: int) -> int:
         needed = self.made[leader]
-        for value in range(len(self.place)):
+        for value in self.place:
             if self._leader(value) == leader:
                 for index in self.network.readers[value]:
                     task = self.network.tasks[index]
@@ -168,6 +173,8 @@ class _Simulator:
 
     def _read(self, value: int, row: int) -> Array:
         kind = self.network.values[value].type
+        if value in self.lent:
+            return np.asarray(self.given[self.network.values[value].name][row])
         return np.frombuffer(self._slot(value, row).tobytes(), kind.dtype).reshape(kind.shape[1:])
 
     def _write(self, value: int, row: int, values: Array) -> bytes:

@@ -90,10 +90,16 @@ class _Player:
         self.oldest: dict[str, int] = {buffer.name: 0 for buffer in plan.buffers if buffer.slides}
         """The row that lies first in each ring that slides, by the buffer's name."""
         self.step = 0
+        self.lent = {port.value.name for port in graph.inputs if plan.input_mode == "lent"}
+        for name in self.lent & self.place.keys():
+            _fail(name, "the input is lent by the caller, but the plan has a buffer for it")
 
     def play(self) -> None:
         for value in self.graph.values():
-            self._check_place(value)
+            if value.name in self.lent:
+                self.made[value.name] = value.type.height
+            else:
+                self._check_place(value)
         if self.plan.input_mode == "buffer":
             for port in self.graph.inputs:
                 for _ in range(port.value.type.height):
@@ -187,11 +193,12 @@ class _Player:
             self._claim(node, kind, size, fresh=False)
         self.done[node.name] += 1
         for value in dict.fromkeys((*node.inputs, output)):
-            self._slide(value)
+            if value.name not in self.lent:
+                self._slide(value)
         self.step += 1
 
     def _in_place(self, node: Node, value: Value, row: int, written: int) -> bool:
-        allowed = any(node.inputs[i] is value for i in _op(node).in_place)
+        allowed = value.name not in self.lent and any(node.inputs[i] is value for i in _op(node).in_place)
         return allowed and row == written and self._span(value, row) == self._span(node.output, written)
 
     def _span(self, value: Value, row: int) -> tuple[int, int, int]:
@@ -247,6 +254,8 @@ class _Player:
         return row
 
     def _check_row(self, value: Value, row: int, fault: str) -> None:
+        if value.name in self.lent:
+            return
         bank, start, end = self._span(value, row)
         self._use(self.place[value.name])
         if (self.owner[bank][start:end] != self.mark_of[value.name, row]).any():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 from rnnc.ir.graph import Graph, Node, Value
 from rnnc.ir.op import IntOp
@@ -40,6 +41,11 @@ class Variants:
                 options += _fused(chain)
             if options:
                 self.options[node.name] = (Option(_op(node)), *options)
+
+    @property
+    def count(self) -> int:
+        """How many choices there are."""
+        return prod(len(options) for options in self.options.values())
 
     def frugal(self, recompute: bool) -> dict[str, int]:
         """Of each node the last option, which needs the least memory, that computes nothing twice, or that may."""
@@ -131,6 +137,13 @@ def _fused(chain: Sequence[Node]) -> Iterator[Option]:
 def extra_macs(variants: Variants, choice: Choice) -> int:
     """Multiply-accumulates of a choice beyond those of the graph as it is."""
     return sum(option.extra_macs for option in variants.in_force(choice).values())
+
+
+def smaller(variants: Variants, name: str, index: int) -> list[int]:
+    """Behind a node's option number ``index`` the last one of each price, which needs the least memory for it."""
+    options = variants.options.get(name, ())
+    last = {option.extra_macs: number for number, option in enumerate(options)}
+    return [number for price, number in sorted(last.items()) if number > index and price >= options[index].extra_macs]
 
 
 def by_gain(variants: Variants, names: Sequence[str]) -> list[str]:

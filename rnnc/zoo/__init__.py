@@ -10,6 +10,7 @@ from onnx import ModelProto
 
 from rnnc.diagnostics import CompileError
 from rnnc.zoo.ds_cnn import ds_cnn
+from rnnc.zoo.mcunet import mcunet
 from rnnc.zoo.mobilenet_v1 import mobilenet_v1
 from rnnc.zoo.mobilenet_v2 import mobilenet_v2
 from rnnc.zoo.resnet8 import resnet8
@@ -30,6 +31,7 @@ class Entry:
 _RNNPOOL = "Saha et al., RNNPool, NeurIPS 2020, arXiv 2002.11921"
 _EDGEML = "layers as in the authors' model"
 _MLPERF_TINY = "Banbury et al., MLPerf Tiny, arXiv 2106.07597"
+_MCUNET = "blocks of our own choice, in the manner of Lin et al., MCUNet, NeurIPS 2020, arXiv 2007.10319"
 _MOBILENET_V2 = "Sandler et al., MobileNetV2, arXiv 1801.04381"
 
 ZOO = (
@@ -57,6 +59,12 @@ ZOO = (
             _MOBILENET_V2,
         )
         for pixels in (96, 144, 224)
+    ),
+    Entry(
+        "mcunet-176",
+        "image classification with kernels 3, 5 and 7, 176x176 colour, 1000 classes; not the searched MCUNet",
+        mcunet,
+        _MCUNET,
     ),
 )
 

@@ -158,11 +158,11 @@ class Network:
         self._nodes.append(helper.make_node("Clip", [x.name, *bounds], [name], name=name))
         return Tensor(name, x.shape)
 
-    def inverted_residual(self, x: Tensor, channels: int, stride: int, expansion: int) -> Tensor:
-        """MobileNetV2's block: 1x1 expansion, if any, 3x3 depthwise, 1x1; the input is added if it fits."""
+    def inverted_residual(self, x: Tensor, channels: int, stride: int, expansion: int, kernel: int = 3) -> Tensor:
+        """MobileNetV2's block: 1x1 expansion, if any, depthwise, 1x1; the input is added if it fits."""
         hidden = x.channels * expansion
         y = self.conv_bn(x, hidden, centred(1), activation="Relu6") if expansion != 1 else x
-        y = self.conv_bn(y, hidden, centred(3, stride), groups=hidden, activation="Relu6")
+        y = self.conv_bn(y, hidden, centred(kernel, stride), groups=hidden, activation="Relu6")
         y = self.conv_bn(y, channels, centred(1), activation="")
         return self.node("Add", [x, y], x.shape) if x.shape == y.shape else y
 

@@ -38,6 +38,7 @@ GRAPHS: dict[str, tuple[str, Mode, InputMode, OutputMode]] = {
     "residual": (RESIDUAL, "rows", "stream", "buffer"),
     "two_outputs": (TWO_OUTPUTS, "layer", "buffer", "buffer"),
     "two_outputs_streamed": (TWO_OUTPUTS, "rows", "buffer", "stream"),
+    "residual_lent": (RESIDUAL, "rows", "lent", "buffer"),
 }
 
 

@@ -12,6 +12,10 @@ from rnnc.diagnostics import CompileError
 from rnnc.ir.ops import OPS
 from rnnc.ir.text import parse_graph
 from rnnc.scheduler.auto import schedule
+from rnnc.scheduler.bounds import memory_bounds
+from rnnc.scheduler.choose import Scheduled
+from rnnc.scheduler.execution import Network
+from rnnc.scheduler.segments import Options
 from rnnc.target import load_target
 from tests.codegen.graphs import graph_of, plan_of, program_of
 
@@ -113,7 +117,8 @@ def test_report_adds_up_without_a_compiler() -> None:
     graph = graph_of("two_outputs")
     plan = plan_of("two_outputs", graph)
     program = lower(graph, plan, "g")
-    report = build_report(graph, graph, plan, program, load_target().banks, None, [], "cortex-m4")
+    bounds = memory_bounds(Network(graph), Options())
+    report = build_report(bounds, Scheduled(graph, plan), program, load_target().banks, None, [], "cortex-m4")
     assert report["ram"]["total"] == report["ram"]["arena"] + static_bytes(program)
     assert report["ram"]["stack"] is None
     assert report["flash"]["total"] is None

@@ -266,6 +266,54 @@ int main(void) {
 """
 
 
+# one model that reads its frames where the caller has them, in memory that cannot be written
+LENT_PROGRAM = r"""
+#include <stdio.h>
+#include <string.h>
+
+#include "two/model.h"
+#include "frames.h"
+
+#define CHECK(condition) \
+    do { \
+        if (!(condition)) { \
+            printf("line %d: %s\n", __LINE__, #condition); \
+            failures++; \
+        } \
+    } while (0)
+
+static int failures;
+static two_t two;
+static uint8_t arena[TWO_ARENA_SIZE] __attribute__((aligned(RNNC_ALIGN)));
+static int8_t y[TWO_OUTPUT_Y_SIZE], z[TWO_OUTPUT_Z_SIZE], again[TWO_OUTPUT_Y_SIZE];
+
+int main(void) {
+    FILE *out = fopen("output.bin", "wb");
+    CHECK(two_init(&two, arena, sizeof(arena)) == RNNC_OK);
+    CHECK(two_run(&two, NULL, frame_b, y, z) == RNNC_ERR_ARGUMENT);
+    CHECK(two_run(&two, frame_a, NULL, y, z) == RNNC_ERR_ARGUMENT);
+    CHECK(two_run(&two, frame_a, frame_b, y, z) == RNNC_OK);
+
+    /* in slices, from another place at an odd address */
+    static int8_t odd[TWO_INPUT_A_SIZE + 1];
+    memcpy(odd + 1, frame_a, TWO_INPUT_A_SIZE);
+    two_start(&two, odd + 1, frame_b);
+    int status;
+    while ((status = two_step(&two, 1)) == RNNC_BUSY) {
+    }
+    CHECK(status == RNNC_OK);
+    CHECK(memcmp(two_output_y(&two), y, sizeof(y)) == 0);
+    CHECK(memcmp(odd + 1, frame_a, TWO_INPUT_A_SIZE) == 0);
+    CHECK(two_run(&two, frame_a, frame_b, again, NULL) == RNNC_OK);
+    CHECK(memcmp(again, y, sizeof(y)) == 0);
+    fwrite(y, 1, sizeof(y), out);
+    fwrite(z, 1, sizeof(z), out);
+    fclose(out);
+    return failures != 0;
+}
+"""
+
+
 def bundle_of(name: str, folder: Path, input_mode: InputMode, output_mode: OutputMode = "buffer") -> Bundle:
     onnx.save(MODELS[name](), folder / f"{name}.onnx")
     modes: dict[str, Any] = {"input_mode": input_mode, "output_mode": output_mode}
@@ -290,7 +338,20 @@ def test_streamed_outputs(compiler: str, tmp_path: Path) -> None:
     assert_runs(STREAMING_PROGRAM, (two, both), compiler, tmp_path)
 
 
-def assert_runs(text: str, bundles: tuple[Bundle, Bundle], compiler: str, folder: Path) -> None:
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_lent_frames(compiler: str, tmp_path: Path) -> None:
+    two = bundle_of("two", tmp_path, "lent")
+    frames = inputs_of(two, np.random.default_rng(6))
+    text = "".join(
+        f"static const int8_t frame_{name}[] = {{{', '.join(map(str, array.ravel()))}}};\n"
+        for name, array in frames.items()
+    )
+    (tmp_path / "frames.h").write_text(text)
+    assert "two_input_a(" not in (two.folder / "model.h").read_text(), "there is nothing to point to"
+    assert_runs(LENT_PROGRAM, (two,), compiler, tmp_path)
+
+
+def assert_runs(text: str, bundles: tuple[Bundle, ...], compiler: str, folder: Path) -> None:
     """The program finds nothing wrong, and writes the outputs of both models that Python computes."""
     (folder / "main.c").write_text(text)
     # the runtime once: what the second model needs beside its own two files and those of the first

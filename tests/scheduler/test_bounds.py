@@ -24,7 +24,7 @@ from rnnc.scheduler.row_cut import Held, RowGraph
 from rnnc.scheduler.search import Effort, Search
 from rnnc.scheduler.segments import Options
 from tests.scheduler.builders import ROOMY, Builder, Join, Mix, Negate, Sum, Total, conv
-from tests.scheduler.test_plans import graphs, mobile_network
+from tests.scheduler.test_plans import INPUT_MODES, graphs, mobile_network
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,15 +175,15 @@ def test_proposition_1_counts_whole_tensors() -> None:
 
 
 def test_proposition_2_counts_one_window_and_one_row() -> None:
-    bound = one_job(Network(chain((8, 4, 1), Mix(channels=4), Mix(5, 1, 2))))
+    bound = one_job(Network(chain((8, 4, 1), Mix(channels=4), Mix(5, 1, 2))), Options())
     assert (bound.bytes, bound.node) == (5 * 16 + 16, "n2")
-    assert one_job(Network(chain((2, 4, 1), Mix(5, 1, 2)))).bytes == 2 * 4 + 4
+    assert one_job(Network(chain((2, 4, 1), Mix(5, 1, 2))), Options()).bytes == 2 * 4 + 4
     b = Builder((6, 2, 1))
-    assert one_job(Network(b.done(b.add(Total(), b.inputs[0])))).bytes == 2 + 8
+    assert one_job(Network(b.done(b.add(Total(), b.inputs[0]))), Options()).bytes == 2 + 8
     b = Builder((6, 2, 1))
-    assert one_job(Network(b.done(b.add(Negate(), b.inputs[0])))).bytes == 2
+    assert one_job(Network(b.done(b.add(Negate(), b.inputs[0]))), Options()).bytes == 2
     b = Builder((6, 2, 1))
-    assert one_job(Network(b.done(b.add(Join(), b.inputs[0], b.inputs[0])))).bytes == 2 + 4
+    assert one_job(Network(b.done(b.add(Join(), b.inputs[0], b.inputs[0]))), Options()).bytes == 2 + 4
 
 
 def test_claim_3_is_what_a_stage_of_rows_takes() -> None:
@@ -215,13 +215,13 @@ def test_claim_4_by_hand() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(graphs(), st.sampled_from(["layer", "rows", "auto"]), st.booleans(), st.booleans())
-def test_no_plan_is_below_the_bounds(graph: Graph, mode: Mode, stream_in: bool, stream_out: bool) -> None:
-    input_mode: InputMode = "stream" if stream_in else "buffer"
+@given(graphs(), st.sampled_from(["layer", "rows", "auto"]), st.sampled_from(INPUT_MODES), st.booleans())
+def test_no_plan_is_below_the_bounds(graph: Graph, mode: Mode, input_mode: InputMode, stream_out: bool) -> None:
     output_mode: OutputMode = "stream" if stream_out else "buffer"
     plan = schedule(graph, ROOMY, mode, input_mode, output_mode)
-    bounds = memory_bounds(Network(graph), Options(input_mode, output_mode))
-    assert max(bounds.bytes, one_job(Network(graph)).bytes) <= plan.live_peak
+    options = Options(input_mode, output_mode)
+    bounds = memory_bounds(Network(graph), options)
+    assert max(bounds.bytes, one_job(Network(graph), options).bytes) <= plan.live_peak
     if bounds.row_cut is not None and bounds.partial_sums is not None:
         assert bounds.partial_sums.bytes <= bounds.row_cut.bytes == sum(part.bytes for part in bounds.row_cut.through)
 
@@ -243,7 +243,7 @@ def test_no_choice_of_operators_is_below_the_bound_of_the_graph_before_it(effort
         bounds = memory_bounds(Network(bounded), STREAM)
         assert bounds.partial_sums is not None
         assert 0 < bounds.partial_sums.bytes <= bounds.bytes <= plan.live_peak
-    assert one_job(Network(chosen)).bytes <= plan.live_peak
+    assert one_job(Network(chosen), Options()).bytes <= plan.live_peak
 
 
 def test_rows_that_one_state_stands_for_count_once() -> None:

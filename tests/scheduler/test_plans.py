@@ -26,6 +26,8 @@ from tests.scheduler.builders import (
     whole_tensors,
 )
 
+INPUT_MODES: tuple[InputMode, ...] = ("buffer", "stream", "lent")
+
 
 @st.composite
 def graphs(draw: st.DrawFn) -> Graph:
@@ -72,12 +74,11 @@ def same_bytes(graph: Graph, plan: Plan) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(graphs(), st.sampled_from(["layer", "rows", "auto"]), st.booleans(), st.booleans())
-def test_random_graphs(graph: Graph, mode: Mode, stream_in: bool, stream_out: bool) -> None:
-    input_mode: InputMode = "stream" if stream_in else "buffer"
+@given(graphs(), st.sampled_from(["layer", "rows", "auto"]), st.sampled_from(INPUT_MODES), st.booleans(), st.booleans())
+def test_random_graphs(graph: Graph, mode: Mode, input_mode: InputMode, stream_out: bool, sliding: bool) -> None:
     output_mode: OutputMode = "stream" if stream_out else "buffer"
-    plan = schedule(graph, ROOMY, mode, input_mode, output_mode)
-    assert plan.arena >= plan.live_peak
+    plan = schedule(graph, ROOMY, mode, input_mode, output_mode, sliding=sliding)
+    assert plan.arena >= plan.live_peak >= plan.least_live
     same_bytes(graph, plan)
 
 
@@ -94,6 +95,23 @@ def test_random_graphs_over_two_banks(graph: Graph) -> None:
     assert all(size <= half for size in plan.bank_sizes)
     assert plan.place_of("x0").bank == 0
     same_bytes(graph, plan)
+
+
+def test_lent_inputs_take_no_memory_and_are_not_overwritten() -> None:
+    b = Builder((8, 4, 2), (8, 4, 2))
+    graph = b.done(b.add(Sum(), b.add(Negate(), b.inputs[0]), b.inputs[1]))
+    plan = schedule(graph, ROOMY, "rows", "lent", "stream")
+    assert {buffer.value for buffer in plan.buffers} == {"t1", "t2"}
+    assert plan.arena == 8  # the one row that is negated, and then the sum
+    same_bytes(graph, plan)
+    assert schedule(graph, ROOMY, "rows", "buffer", "stream").arena == 2 * 64
+
+
+def test_an_input_that_is_an_output_cannot_be_lent() -> None:
+    b = Builder((8, 4, 2))
+    graph = b.done(b.add(Negate(), b.inputs[0]), b.inputs[0])
+    with pytest.raises(CompileError, match=r"'x0' is also an output, so it cannot be lent"):
+        schedule(graph, ROOMY, "auto", "lent")
 
 
 def bottleneck(b: Builder, rng: np.random.Generator, x: Value, channels: int, stride: int) -> Value:
@@ -174,7 +192,7 @@ def test_over_budget_message() -> None:
 def test_streamed_outputs_are_advised_where_an_output_is_in_the_way() -> None:
     b = Builder((8, 8, 2))
     graph = b.done(b.add(Mix(channels=16), b.inputs[0]))
-    with pytest.raises(BudgetError, match="--input-mode stream, --output-mode stream, a smaller"):
+    with pytest.raises(BudgetError, match="--input-mode stream or lent, --output-mode stream, a smaller"):
         schedule(graph, ROOMY, ram=100)
 
 

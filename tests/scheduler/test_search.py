@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,6 +22,7 @@ from rnnc.ir.ops.norm import LpNorm
 from rnnc.ir.ops.normed import NormedConv
 from rnnc.ir.ops.pooled import PooledPointwise
 from rnnc.ir.types import Array, Quant, TensorType
+from rnnc.scheduler import walk
 from rnnc.scheduler.choose import Optimize, Wish, choose, front
 from rnnc.scheduler.search import Search
 from rnnc.scheduler.segments import Options
@@ -152,7 +155,7 @@ def test_what_costs_no_macs_is_absorbed_by_every_reader() -> None:
 
 def test_heads_that_normalise_for_themselves_hold_less_and_give_the_same_bytes() -> None:
     graph = heads()
-    scheduled = choose(graph, Wish(load_target(), "auto", "stream", "stream"))
+    scheduled = next(choose(graph, Wish(load_target(), "auto", "stream", "stream")))
     assert [type(node.op) for node in scheduled.graph.nodes] == [Conv2D, NormedConv, NormedConv]
     x = inputs(graph)
     given, chosen = (
@@ -190,37 +193,62 @@ def test_the_more_may_be_paid_the_less_ram() -> None:
     assert (speed.extra_macs, once.extra_macs) == (0, 0) < (0, ram.extra_macs)
 
 
-def test_a_budget_is_kept_and_no_more_is_paid_than_it_takes() -> None:
+def test_a_budget_is_kept_without_slower_kernels_than_it_takes() -> None:
     search = Search(network(), STREAMED)
-    once, ram = search.leanest("once"), search.leanest("ram")
-    between = search.within((once.peak + ram.peak) // 2, "ram")
-    assert between.peak <= (once.peak + ram.peak) // 2
-    assert 0 < between.extra_macs <= ram.extra_macs
+    speed, once = search.leanest("speed"), search.leanest("once")
+    assert search.within(speed.peak, "once").choice == {}
+    between = search.within((once.peak + speed.peak) // 2, "once")
+    assert once.peak <= between.peak <= (once.peak + speed.peak) // 2
+    assert between.extra_macs == 0
+
+
+def test_a_walk_pays_more_and_more_for_less_and_less() -> None:
+    search = Search(network(), STREAMED)
+    steps = list(walk.walk(search))
+    peaks, macs = [step.peak for step in steps], [step.extra_macs for step in steps]
+    assert peaks == sorted(set(peaks), reverse=True)
+    assert macs == sorted(macs)
+    assert peaks[-1] <= search.peak(search.variants.frugal(recompute=True))
+
+
+def test_no_step_of_the_walk_beats_the_front() -> None:
+    search = Search(network(), STREAMED)
+    front = walk.front(search)
+    for step in walk.walk(search):
+        assert any(item.peak <= step.peak and item.extra_macs <= step.extra_macs for item in front)
+
+
+def test_a_budget_in_ram_finds_every_plan_of_the_front() -> None:
+    graph, wish = network(), Wish(load_target(), "auto", "stream", "stream")
+    for item in front(graph, wish):
+        again = next(choose(graph, replace(wish, ram=item.plan.arena)))
+        assert again.plan.arena <= item.plan.arena
+        assert again.plan.executed_macs == item.plan.executed_macs
 
 
 @pytest.mark.parametrize("optimize", ["balanced", "ram", "speed"])
 def test_what_is_asked_for(optimize: Optimize) -> None:
     graph = network()
-    scheduled = choose(graph, Wish(load_target(), "auto", "stream", "stream", optimize))
+    scheduled = next(choose(graph, Wish(load_target(), "auto", "stream", "stream", optimize)))
     fused = any(isinstance(node.op, InvertedBottleneck) for node in scheduled.graph.nodes)
     assert fused == (optimize != "speed")
-    again = choose(graph, Wish(load_target(), "auto", "stream", "stream", optimize))
+    again = next(choose(graph, Wish(load_target(), "auto", "stream", "stream", optimize)))
     assert again.plan == scheduled.plan
 
 
 def test_the_fastest_that_fits() -> None:
     graph = network()
-    sizes = {o: choose(graph, Wish(load_target(), "auto", "stream", "stream", o)).plan for o in ("speed", "ram")}
-    roomy = choose(graph, Wish(load_target(), "auto", "stream", "stream", ram=sizes["speed"].arena))
-    assert roomy.graph is graph
-    tight = choose(graph, Wish(load_target(), "auto", "stream", "stream", ram=sizes["ram"].arena))
+    sizes = {o: next(choose(graph, Wish(load_target(), "auto", "stream", "stream", o))).plan for o in ("speed", "ram")}
+    roomy = next(choose(graph, Wish(load_target(), "auto", "stream", "stream", ram=sizes["speed"].arena)))
+    assert roomy.graph.nodes == graph.nodes
+    tight = next(choose(graph, Wish(load_target(), "auto", "stream", "stream", ram=sizes["ram"].arena)))
     assert tight.plan.arena <= sizes["ram"].arena
     with pytest.raises(BudgetError, match="the activations need"):
-        choose(graph, Wish(load_target(), "auto", "stream", "stream", ram=sizes["ram"].arena // 2))
+        next(choose(graph, Wish(load_target(), "auto", "stream", "stream", ram=sizes["ram"].arena // 2)))
 
 
 def test_the_front_falls_in_ram_and_rises_in_macs() -> None:
-    plans = [item.plan for item in front(network(), Wish(load_target(), "auto", "stream", "stream"), lambda *_: None)]
+    plans = [item.plan for item in front(network(), Wish(load_target(), "auto", "stream", "stream"))]
     arenas, macs = [plan.arena for plan in plans], [plan.executed_macs for plan in plans]
     assert arenas == sorted(set(arenas), reverse=True)
     assert macs == sorted(macs)

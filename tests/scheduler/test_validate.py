@@ -9,11 +9,12 @@ import pytest
 from rnnc.diagnostics import VerificationError
 from rnnc.ir.graph import Graph
 from rnnc.scheduler.assembly import assemble, draft
+from rnnc.scheduler.auto import schedule
 from rnnc.scheduler.execution import Network
 from rnnc.scheduler.plan import Buffer, Plan
 from rnnc.scheduler.segments import Options
 from rnnc.scheduler.validate import validate
-from tests.scheduler.builders import Builder, Mix, Negate, Sum, Total
+from tests.scheduler.builders import ROOMY, Builder, Mix, Negate, Sum, Total
 
 
 def network() -> Graph:
@@ -223,3 +224,12 @@ def test_values_in_one_place_must_lie_alike() -> None:
     shared = next(buffer for buffer in plan.buffers if buffer.shares_with)
     assert shared.slides
     rejected(graph, change(plan, shared.name, slides=""), "does not lie as", shared.name)
+
+
+def test_a_buffer_for_a_lent_input() -> None:
+    b = Builder((8, 4, 2))
+    graph = b.done(b.add(Mix(), b.inputs[0]))
+    held = schedule(graph, ROOMY, "layer")
+    validate(graph, held)
+    rejected(graph, replace(held, input_mode="lent"), "the input is lent by the caller, but", "x0")
+    rejected(graph, replace(schedule(graph, ROOMY, "layer", "lent"), input_mode="buffer"), "has no buffer", "x0")

@@ -133,6 +133,8 @@ typedef struct {
     uint32_t state_size; /* bytes of the model's own struct */
     uint16_t n_tensors, n_ops, n_stages, n_inputs, n_outputs, n_banks;
     uint16_t stream_output; /* nonzero: outputs are not held; its struct begins with rnnc_row_engine */
+    uint16_t lent_inputs; /* where its struct has const int8_t *[n_inputs], the frames that the caller lends;
+                             or 0 */
 } rnnc_model;
 
 /* The written part of a model: the generated struct NAME_t begins with it. */
@@ -169,6 +171,8 @@ int rnnc_engine_push(rnnc_engine *e, const int8_t *rows, size_t n);
  * have work left. work is rnnc_engine_step, but RNNC_NEED_INPUT until every row was given, needed or not. */
 int rnnc_engine_offer(rnnc_engine *e, const int8_t *row);
 int rnnc_engine_work(rnnc_engine *e, unsigned budget);
+/* Lent inputs, after a start: the whole frame of one of them, to stay as it is until the run is over. */
+void rnnc_engine_lend(rnnc_engine *e, unsigned input, const int8_t *frame);
 /* Where a row lies that is present, or will lie that comes next. */
 void *rnnc_engine_row(const rnnc_engine *e, unsigned tensor, unsigned row);
 

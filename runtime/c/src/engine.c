@@ -125,13 +125,23 @@ static void finish_job(rnnc_engine *e, uint16_t index) {
     ++e->done[index];
 }
 
+/* Where a row to read lies: in the arena, or in a frame of the caller's. */
+static const void *row_to_read(const rnnc_engine *e, uint16_t tensor, int32_t row) {
+    const rnnc_tensor *t = &e->model->tensors[tensor];
+    if (e->model->lent_inputs == 0 || t->producer != RNNC_NONE) {
+        return row_address(e, tensor, row);
+    }
+    const int8_t *const *frames = (const void *)((const uint8_t *)e + e->model->lent_inputs);
+    return frames[tensor] + (uint32_t)row * t->row_bytes; /* graph inputs are the first tensors */
+}
+
 static void gather_rows(const rnnc_engine *e, const rnnc_op *op, int32_t job, const void **rows) {
     for (uint16_t i = 0; i < op->windows; ++i) {
         const rnnc_window *w = &e->model->windows[op->first_window + i];
         int32_t tap = job * w->stride - w->pad, last = e->model->tensors[w->tensor].height - 1;
         for (uint16_t k = 0; k < w->rows; ++k, tap += w->dilation) {
             int32_t row = clamp(tap, 0, last);
-            *rows++ = row == tap || w->edge ? row_address(e, w->tensor, row) : NULL;
+            *rows++ = row == tap || w->edge ? row_to_read(e, w->tensor, row) : NULL;
         }
     }
 }
@@ -315,6 +325,12 @@ int rnnc_engine_push(rnnc_engine *e, const int8_t *rows, size_t n) {
         status = rnnc_engine_work(e, RNNC_ALL);
     }
     return status;
+}
+
+void rnnc_engine_lend(rnnc_engine *e, unsigned input, const int8_t *frame) {
+    const int8_t **frames = (void *)((uint8_t *)e + e->model->lent_inputs);
+    frames[input] = frame;
+    e->given[input] = e->model->tensors[input].height;
 }
 
 void *rnnc_engine_row(const rnnc_engine *e, unsigned tensor, unsigned row) {

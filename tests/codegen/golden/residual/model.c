@@ -125,6 +125,7 @@ const rnnc_model residual_model = {
     .n_outputs = 1,
     .n_banks = 1,
     .stream_output = 0,
+    .lent_inputs = 0,
 };
 
 int residual_init(residual_t *m, void *arena, size_t size) {

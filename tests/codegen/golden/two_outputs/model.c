@@ -145,6 +145,7 @@ const rnnc_model two_outputs_model = {
     .n_outputs = 2,
     .n_banks = 1,
     .stream_output = 0,
+    .lent_inputs = 0,
 };
 
 int two_outputs_init(two_outputs_t *m, void *arena, size_t size) {

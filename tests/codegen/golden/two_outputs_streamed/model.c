@@ -144,6 +144,7 @@ const rnnc_model two_outputs_streamed_model = {
     .n_outputs = 2,
     .n_banks = 1,
     .stream_output = 1,
+    .lent_inputs = 0,
 };
 
 int two_outputs_streamed_init(two_outputs_streamed_t *m, void *arena, size_t size) {
