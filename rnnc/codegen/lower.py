@@ -203,7 +203,11 @@ class _Lowering:
             for w in range(item.first_window, item.first_window + item.windows)
         ]
         readers = tuple((op, window) for op, window in pairs if self.windows[window].tensor in there)
-        return CSlide(comment(value.name), self.tensor_index[value], first_reader, readers, int(place.slides == "down"))
+        landing = self.plan.landing_of(place)
+        if landing is None:
+            raise ValueError(f"'{place.name}' slides without a landing")
+        where = self.tensor_index[value], first_reader, readers
+        return CSlide(comment(value.name), *where, place.rows, landing.offset, landing.bank)
 
     def stages(self) -> tuple[CStage, ...]:
         result, op, sink = [], 0, 0

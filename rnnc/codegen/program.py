@@ -45,13 +45,16 @@ class CTensor:
 
 @dataclass(frozen=True, slots=True)
 class CSlide:
-    """A ring whose rows move: the tensor that is first written to it, and its readers as (operator, window)."""
+    """A ring whose rows move: the tensor that is first written to it, its readers as (operator, window), and where its
+    rows from the ``stay``-th on land."""
 
     comment: str
     tensor: int
     first_reader: int
     readers: tuple[tuple[int, int], ...]
-    downward: int
+    stay: int
+    landing: int
+    bank: int
 
 
 @dataclass(frozen=True, slots=True)

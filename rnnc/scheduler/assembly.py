@@ -75,12 +75,7 @@ def node_at(network: Network, plan: Plan, step: int) -> str:
 
 def _placed(parts: Sequence[Block], placement: Placement) -> tuple[Buffer, ...]:
     return tuple(
-        replace(
-            member,
-            offset=placement.offset[index],
-            bank=placement.bank[index],
-            slides="down" if placement.turned[index] else member.slides,
-        )
+        replace(member, offset=placement.offset[index], bank=placement.bank[index])
         for index, part in enumerate(parts)
         for member in part.members
     )

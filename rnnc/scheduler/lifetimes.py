@@ -5,14 +5,14 @@ All of it is derived from an execution (the actual order of jobs), so that it ho
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from rnnc.scheduler.execution import NEVER, Execution, Network, Steps
-from rnnc.scheduler.plan import Buffer, BufferKind
+from rnnc.scheduler.plan import Buffer, BufferKind, landing_name
 
 Extent = npt.NDArray[np.int64]
 
@@ -37,8 +37,7 @@ class Rows:
 @dataclass(frozen=True, eq=False)
 class Block:
     """Buffers that share one place: bytes low[i] .. high[i] - 1 of it are in use at step first + i, none where
-    they are equal. ``members`` are its buffers, still without offsets, of ``size`` bytes at most. One that
-    ``slides`` may also lie upside down, with its bytes size - high[i] .. size - low[i] - 1 in use."""
+    they are equal. ``members`` are its buffers, still without offsets, of ``size`` bytes at most."""
 
     members: tuple[Buffer, ...]
     size: int
@@ -46,7 +45,6 @@ class Block:
     low: Extent
     high: Extent
     is_input: bool = False
-    slides: bool = False
 
     @property
     def last(self) -> int:
@@ -81,7 +79,7 @@ def blocks(
     tasks = _steps_of_tasks(execution)
     lives = _row_lives(network, execution, tasks, held, values)
     groups = list(_groups(network, lives, tasks, held))
-    result = [_value_block(network, lives, group, tasks, full_rings, sliding) for group in groups]
+    result = [block for group in groups for block in _value_blocks(network, lives, group, tasks, full_rings, sliding)]
     result += _private_blocks(network, tasks)
     return result
 
@@ -210,13 +208,14 @@ def _join(group: _Group, output: int, out: _Group, whole: bool) -> _Group:
 
 @dataclass(frozen=True, eq=False)
 class _Extent:
-    """Rows low[i] .. high[i] - 1 of ``slots`` are in use at step first + i."""
+    """Rows low[i] .. high[i] - 1 of ``slots`` are in use at step first + i. Of a ring that slides the first ``stay``
+    have a place of their own, and the others land in another."""
 
     slots: int
-    slides: bool
     first: int
     low: Extent
     high: Extent
+    stay: int = 0
 
 
 def _extent(network: Network, lives: dict[int, Rows], group: _Group, tasks: dict[int, Steps], sliding: bool) -> _Extent:
@@ -225,13 +224,17 @@ def _extent(network: Network, lives: dict[int, Rows], group: _Group, tasks: dict
     steps = np.arange(first, last + 1)
     if sliding and _can_slide(network, group):
         rows = _rows_in_use(network, group, tasks, steps)
-        return _Extent(int(rows.max()), True, first, np.zeros(len(rows), np.int64), rows)
-    return _Extent(group.slots, False, first, *_slots_in_use(group, steps))
+        full = np.flatnonzero(rows == rows.max())
+        stay = int(rows[full[0] : full[-1] + 1].min())
+        if stay < rows.max():
+            return _Extent(int(rows.max()), first, np.zeros(len(rows), np.int64), rows, max(stay, 1))
+    return _Extent(group.slots, first, *_slots_in_use(group, steps))
 
 
-def _value_block(
+def _value_blocks(
     network: Network, lives: dict[int, Rows], group: _Group, tasks: dict[int, Steps], full_rings: bool, sliding: bool
-) -> Block:
+) -> Iterator[Block]:
+    """One block or, of a ring that slides, one of the rows that are always there and one of those that come and go."""
     extent = _extent(network, lives, group, tasks, sliding)
     row_bytes = network.values[group.values[0]].type.row_bytes
     is_input = group.values[0] < network.n_inputs
@@ -239,8 +242,25 @@ def _value_block(
     low, high = extent.low, extent.high
     if full_rings and extent.slots < len(group.rows.last):
         low, high = _constant(extent.slots, len(low))
-    size = extent.slots * row_bytes
-    return Block(members, size, extent.first, low * row_bytes, high * row_bytes, is_input, extent.slides)
+    for begin, end in ((0, extent.stay), (extent.stay, extent.slots)):
+        if begin < end:
+            bottom, top = ((np.clip(edge, begin, end) - begin) * row_bytes for edge in (low, high))
+            part = (_landing(members, extent),) if begin else members
+            yield Block(part, (end - begin) * row_bytes, extent.first, bottom, top, is_input)
+
+
+def _landing(members: Sequence[Buffer], extent: _Extent) -> Buffer:
+    leader, rows = members[0], extent.slots - extent.stay
+    last = max(member.last_step for member in members)
+    return Buffer(
+        landing_name(leader),
+        "landing",
+        rows * leader.row_bytes,
+        min(member.first_step for member in members),
+        last,
+        row_bytes=leader.row_bytes,
+        rows=rows,
+    )
 
 
 def _can_slide(network: Network, group: _Group) -> bool:
@@ -294,17 +314,18 @@ def _value_buffer(network: Network, value: int, rows: Rows, group: _Group, exten
     elif value < network.n_inputs:
         kind = "input"
     leader = network.values[group.values[0]].name
+    slots = extent.stay or extent.slots
     return Buffer(
         name,
         kind,
-        extent.slots * row_bytes,
+        slots * row_bytes,
         _first_step(rows),
         _last_step(rows),
         value=name,
         row_bytes=row_bytes,
-        rows=extent.slots,
+        rows=slots,
         shares_with="" if leader == name else leader,
-        slides="up" if extent.slides else "",
+        slides=extent.stay > 0,
     )
 
 

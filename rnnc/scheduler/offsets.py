@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ from rnnc.scheduler.lifetimes import Block
 from rnnc.scheduler.plan import ALIGN
 
 Matrix = npt.NDArray[np.int64]
+
+Solution = tuple[list[int], Matrix, int]
+"""Order of placement, offsets, peak."""
 
 APART = -(2**40)
 """Distance of two blocks that are never in use at the same time."""
@@ -30,62 +33,26 @@ SHUFFLES = 100
 
 @dataclass(frozen=True)
 class Placement:
-    """``offset`` and ``bank`` by block, ``turned`` for those that lie upside down; ``sizes``: the bytes used in each
-    bank."""
+    """``offset`` and ``bank`` by block, ``sizes``: the bytes used in each bank."""
 
     offset: tuple[int, ...]
     bank: tuple[int, ...]
     sizes: tuple[int, ...]
-    turned: tuple[bool, ...]
 
     @property
     def total(self) -> int:
         return sum(self.sizes)
 
 
-@dataclass(frozen=True, eq=False)
-class Postures:
-    """The blocks of a placement, each as it is and, if it slides, also upside down: ``of`` has the numbers of the one
-    posture or the two by block. ``size`` [postures]; ``distance`` [postures, postures]: b is clear above a if
-    offset[b] >= offset[a] + distance[a, b], a multiple of ALIGN, APART if the two are never in use together, and less
-    than the size of a where one can grow into the other."""
-
-    of: tuple[tuple[int, ...], ...]
-    size: Matrix
-    distance: Matrix
-
-    def mirrored(self) -> Postures:
-        """The same for offsets counted from the top, top - offset - size: "b above a" becomes "a above b"."""
-        matrix = self.distance
-        return replace(
-            self, distance=np.where(matrix.T > APART, matrix.T + self.size[:, None] - self.size[None, :], APART)
-        )
-
-
-def postures(parts: Sequence[Block]) -> Postures:
-    """Of n blocks, number i is block i as it is and n + i block i upside down."""
+def distances(parts: Sequence[Block]) -> Matrix:
+    """D[a, b]: b is clear above a if offset[b] >= offset[a] + D[a, b]. A multiple of ALIGN, APART if the two are
+    never in use together; less than the size of a where a grows into b."""
     count = len(parts)
-    distance = np.full((2 * count, 2 * count), APART, np.int64)
-    size = np.tile(np.array([_aligned(part.size) for part in parts], np.int64), 2)
-    for a, b, one, two in _together(parts):
-        low, high = int((one[0] + two[0]).min()), int((one[1] + two[1]).max())
-        above, below = int((one[1] - two[0]).max()), int((two[1] - one[0]).max())
-        s, t = parts[a].size, parts[b].size
-        turned_a, turned_b = count + a, count + b
-        distance[a, b], distance[b, a] = above, below
-        distance[a, turned_b], distance[turned_b, a] = high - t, t - low
-        distance[turned_a, b], distance[b, turned_a] = s - low, high - s
-        distance[turned_a, turned_b], distance[turned_b, turned_a] = s - t + below, t - s + above
-    distance = np.where(distance > APART, -(-distance // ALIGN) * ALIGN, APART)
-    return Postures(tuple((i, count + i) if part.slides else (i,) for i, part in enumerate(parts)), size, distance)
-
-
-def _together(parts: Sequence[Block]) -> Iterator[tuple[int, int, tuple[Matrix, Matrix], tuple[Matrix, Matrix]]]:
-    """Pairs of blocks that are in use at the same time, with what of each is in use then: low and high."""
+    result = np.full((count, count), APART, np.int64)
     used = [part.low < part.high for part in parts]
-    for a, one in enumerate(parts):
-        for b in range(a + 1, len(parts)):
-            two = parts[b]
+    for a in range(count):
+        for b in range(a + 1, count):
+            one, two = parts[a], parts[b]
             begin, end = max(one.first, two.first), min(one.last, two.last) + 1
             if begin >= end:
                 continue
@@ -93,12 +60,9 @@ def _together(parts: Sequence[Block]) -> Iterator[tuple[int, int, tuple[Matrix, 
             second = slice(begin - two.first, end - two.first)
             both = used[a][first] & used[b][second]
             if both.any():
-                yield (
-                    a,
-                    b,
-                    (one.low[first][both], one.high[first][both]),
-                    (two.low[second][both], two.high[second][both]),
-                )
+                result[a, b] = _aligned(int((one.high[first] - two.low[second])[both].max()))
+                result[b, a] = _aligned(int((two.high[second] - one.low[first])[both].max()))
+    return result
 
 
 def _aligned(size: int) -> int:
@@ -111,17 +75,17 @@ def pack(parts: Sequence[Block], capacities: Sequence[int | None], input_bank: i
     A capacity of None is unlimited. Graph inputs stay in ``input_bank``, which a peripheral can write to. If no
     placement is found that fits, the smallest one in a single bank is returned.
     """
-    field = postures(parts)
-    single = _pack_single(parts, field)
-    alone = replace(single, sizes=(single.total, *(0 for _ in capacities[1:])))
+    matrix = distances(parts)
+    single = _pack_single(parts, matrix)
+    alone = Placement(single.offset, single.bank, (single.total, *(0 for _ in capacities[1:])))
     reachable = input_bank == 0 or not any(part.is_input for part in parts)
     if (capacities[0] is None or alone.total <= capacities[0]) and reachable:
         return alone
     spilled = [
         placement
-        for mirrored in (False, True)
+        for turned in (False, True)
         for order in (*_orders(parts), *_shuffles(parts))
-        if (placement := _pack_banks(parts, field, order, capacities, input_bank, mirrored)) is not None
+        if (placement := _pack_banks(parts, matrix, order, capacities, input_bank, turned)) is not None
     ]
     return min(spilled, key=lambda placement: placement.total, default=alone)
 
@@ -131,11 +95,12 @@ def quick_size(parts: Sequence[Block], enough: int = 0) -> int:
 
     Stops at the first order that needs at most ``enough``.
     """
-    field = postures(parts)
+    matrix, sizes = distances(parts), _aligned_sizes(parts)
     best = 2**62
-    for chosen in (field, field.mirrored()):
+    for turned in (False, True):
+        chosen = _turned(matrix, sizes) if turned else matrix
         for order in _orders(parts):
-            best = min(best, _first_fit(chosen, order).peak)
+            best = min(best, _first_fit(parts, chosen, order)[1])
             if best <= enough:
                 return best
     return best
@@ -160,21 +125,12 @@ def _orders(parts: Sequence[Block]) -> Iterator[list[int]]:
     yield sorted(every, key=lambda i: (-parts[i].last, -parts[i].size, i))
 
 
-@dataclass(frozen=True, eq=False)
-class Solution:
-    """Blocks placed in this ``order``: ``offset`` and chosen ``posture`` by block."""
-
-    order: list[int]
-    offset: Matrix
-    posture: Matrix
-    peak: int
-
-
-def _lowest(posture: int, others: Matrix, offset: Matrix, field: Postures) -> int:
-    """The lowest offset at which a posture is clear of all ``others``, which lie at ``offset``."""
-    away, over = field.distance[posture, others], field.distance[others, posture]
-    below, above = offset - away, offset + over
-    clash = (away > APART) & (below < above) & (above > 0)
+def _lowest(block: int, placed: Sequence[int], offset: Matrix, matrix: Matrix) -> int:
+    """The lowest offset at which a block is clear of all placed ones."""
+    others = np.asarray(placed, np.int64)
+    below = offset[others] - matrix[block, others]
+    above = offset[others] + matrix[others, block]
+    clash = (matrix[block, others] > APART) & (below < above) & (above > 0)
     position = 0
     for low, high in sorted(zip(below[clash].tolist(), above[clash].tolist(), strict=True)):
         if position <= low:
@@ -183,49 +139,49 @@ def _lowest(posture: int, others: Matrix, offset: Matrix, field: Postures) -> in
     return position
 
 
-def _place(block: int, others: Matrix, offset: Matrix, field: Postures) -> tuple[int, int]:
-    """The lowest offset of a block and the posture that has it."""
-    return min((_lowest(posture, others, offset, field), posture) for posture in field.of[block])
-
-
-def _first_fit(field: Postures, order: Sequence[int]) -> Solution:
-    offset = np.zeros(len(order), np.int64)
-    posture = np.zeros(len(order), np.int64)
-    placed = np.asarray(order, np.int64)
+def _first_fit(parts: Sequence[Block], matrix: Matrix, order: Sequence[int]) -> tuple[Matrix, int]:
+    offset = np.zeros(len(parts), np.int64)
     peak = 0
     for count, block in enumerate(order):
-        before = placed[:count]
-        offset[block], posture[block] = _place(block, posture[before], offset[before], field)
-        peak = max(peak, int(offset[block] + field.size[block]))
-    return Solution(list(order), offset, posture, peak)
+        offset[block] = _lowest(block, order[:count], offset, matrix)
+        peak = max(peak, int(offset[block]) + _aligned(parts[block].size))
+    return offset, peak
 
 
-def _pack_single(parts: Sequence[Block], field: Postures) -> Placement:
+def _pack_single(parts: Sequence[Block], matrix: Matrix) -> Placement:
     """The best placement found from the bottom up or, mirrored, from the top down."""
+    sizes = _aligned_sizes(parts)
     bound = _bound(parts)
-    best = _search(parts, field, bound)
-    offset = best.offset
-    if best.peak > bound:
-        downward = _search(parts, field.mirrored(), bound)
-        if downward.peak < best.peak:
-            best = downward
-            offset = best.peak - best.offset - field.size[: len(parts)]
-    return Placement(
-        tuple(int(o) for o in offset),
-        (0,) * len(parts),
-        (best.peak,),
-        tuple(bool(number >= len(parts)) for number in best.posture),
-    )
+    upward = _search(parts, matrix, bound)
+    if upward[2] <= bound:
+        offset, peak = upward[1:]
+    else:
+        downward = _search(parts, _turned(matrix, sizes), bound)
+        offset, peak = upward[1:]
+        if downward[2] < peak:
+            peak = downward[2]
+            offset = peak - downward[1] - sizes
+    return Placement(tuple(int(o) for o in offset), (0,) * len(parts), (peak,))
 
 
-def _search(parts: Sequence[Block], field: Postures, bound: int) -> Solution:
+def _aligned_sizes(parts: Sequence[Block]) -> Matrix:
+    return np.array([_aligned(part.size) for part in parts], np.int64)
+
+
+def _turned(matrix: Matrix, sizes: Matrix) -> Matrix:
+    """Distances for offsets counted from the top, top - offset - size: "b above a" becomes "a above b"."""
+    return np.where(matrix.T > APART, matrix.T + sizes[:, None] - sizes[None, :], APART)
+
+
+def _search(parts: Sequence[Block], matrix: Matrix, bound: int) -> Solution:
     """First fit in several orders, then exhaustively for few blocks, by local search for many."""
-    best = min((_first_fit(field, order) for order in _orders(parts)), key=lambda solution: solution.peak)
-    if best.peak <= bound:
+    tried = [(order, *_first_fit(parts, matrix, order)) for order in _orders(parts)]
+    best = min(tried, key=lambda entry: entry[2])
+    if best[2] <= bound:
         return best
     if len(parts) <= EXACT_BLOCKS:
-        return _Exact(field, bound, best).search()
-    return _anneal(field, bound, best)
+        return _Exact(parts, matrix, bound, best).search()
+    return _anneal(parts, matrix, bound, best)
 
 
 def _bound(parts: Sequence[Block]) -> int:
@@ -237,31 +193,32 @@ def _bound(parts: Sequence[Block]) -> int:
     return int(total.max(initial=0))
 
 
-def _anneal(field: Postures, bound: int, start: Solution) -> Solution:
+def _anneal(parts: Sequence[Block], matrix: Matrix, bound: int, start: Solution) -> Solution:
     """Threshold accepting over orders: move a block that reaches the peak or shares a step with one that does, or
     exchange two; changes that cost less than a shrinking threshold are kept."""
-    chance = random.Random(len(start.order))  # the same moves every time
+    chance = random.Random(len(parts))  # the same moves every time
     best = current = start
     for done in range(ROUNDS):
         threshold = bound * (ROUNDS - done) // ROUNDS // 50
-        tried = _first_fit(field, _changed(field, current, chance))
-        if tried.peak <= current.peak + threshold:
-            current = tried
-        if tried.peak < best.peak:
+        changed = _changed(parts, matrix, current, chance)
+        offset, reached = _first_fit(parts, matrix, changed)
+        if reached <= current[2] + threshold:
+            current = changed, offset, reached
+        if reached < best[2]:
             best = current
-        if best.peak <= bound:
+        if best[2] <= bound:
             break
     return best
 
 
-def _changed(field: Postures, current: Solution, chance: random.Random) -> list[int]:
-    order, offset = current.order, current.offset
+def _changed(parts: Sequence[Block], matrix: Matrix, current: Solution, chance: random.Random) -> list[int]:
+    order, offset, peak = current
     changed = list(order)
     if chance.random() < 0.5:
-        top = [block for block in order if offset[block] + field.size[block] == current.peak]
+        top = [block for block in order if offset[block] + _aligned(parts[block].size) == peak]
         block = chance.choice(top)
         if chance.random() < 0.5:
-            block = chance.choice([other for other in order if field.distance[block, other] > APART] or top)
+            block = chance.choice([other for other in order if matrix[block, other] > APART] or top)
         changed.remove(block)
         changed.insert(chance.randrange(len(order)), block)
     else:
@@ -273,10 +230,9 @@ def _changed(field: Postures, current: Solution, chance: random.Random) -> list[
 class _Exact:
     """Depth-first search over all orders of placement, cut off at the best peak and after EXACT_NODES steps."""
 
-    def __init__(self, field: Postures, bound: int, start: Solution) -> None:
-        self.field, self.bound, self.best = field, bound, start
-        self.offset = np.zeros(len(field.of), np.int64)
-        self.posture = np.zeros(len(field.of), np.int64)
+    def __init__(self, parts: Sequence[Block], matrix: Matrix, bound: int, start: Solution) -> None:
+        self.parts, self.matrix, self.bound, self.best = parts, matrix, bound, start
+        self.offset = np.zeros(len(parts), np.int64)
         self.order: list[int] = []
         self.left = EXACT_NODES
 
@@ -285,36 +241,35 @@ class _Exact:
         return self.best
 
     def _visit(self, peak: int) -> None:
-        if peak >= self.best.peak or self.best.peak <= self.bound or self.left == 0:
+        if peak >= self.best[2] or self.best[2] <= self.bound or self.left == 0:
             return
         self.left -= 1
-        if len(self.order) == len(self.field.of):
-            self.best = Solution(list(self.order), self.offset.copy(), self.posture.copy(), peak)
+        if len(self.order) == len(self.parts):
+            self.best = list(self.order), self.offset.copy(), peak
             return
-        for block in range(len(self.field.of)):
+        for block in range(len(self.parts)):
             if block not in self.order:
-                placed = np.asarray(self.order, np.int64)
-                offset, posture = _place(block, self.posture[placed], self.offset[placed], self.field)
-                self.offset[block], self.posture[block] = offset, posture
+                self.offset[block] = _lowest(block, self.order, self.offset, self.matrix)
+                top = int(self.offset[block]) + _aligned(self.parts[block].size)
                 self.order.append(block)
-                self._visit(max(peak, offset + int(self.field.size[block])))
+                self._visit(max(peak, top))
                 self.order.pop()
 
 
 def _pack_banks(
     parts: Sequence[Block],
-    field: Postures,
+    matrix: Matrix,
     order: Sequence[int],
     capacities: Sequence[int | None],
     input_bank: int,
-    mirrored: bool,
+    turned: bool,
 ) -> Placement | None:
-    """First fit from the bottom, or (``mirrored``) from the top down, each block in the first bank that has room
+    """First fit from the bottom, or (``turned``) from the top down, each block in the first bank that has room
     for it; None if one fits nowhere."""
-    extent = field.size[: len(parts)]
-    if mirrored:
-        field = field.mirrored()
-    offset, posture = np.zeros(len(parts), np.int64), np.zeros(len(parts), np.int64)
+    extent = _aligned_sizes(parts)
+    if turned:
+        matrix = _turned(matrix, extent)
+    offset = np.zeros(len(parts), np.int64)
     held: list[list[int]] = [[] for _ in capacities]
     sizes = [0] * len(capacities)
     bank_of = np.zeros(len(parts), np.int64)
@@ -322,8 +277,7 @@ def _pack_banks(
     for block in sorted(order, key=lambda i: not parts[i].is_input):
         banks = [input_bank] if parts[block].is_input else range(len(capacities))
         for bank in banks:
-            others = np.asarray(held[bank], np.int64)
-            offset[block], posture[block] = _place(block, posture[others], offset[others], field)
+            offset[block] = _lowest(block, held[bank], offset, matrix)
             top = int(offset[block] + extent[block])
             capacity = capacities[bank]
             if capacity is None or top <= capacity:
@@ -333,11 +287,6 @@ def _pack_banks(
                 break
         else:
             return None
-    if mirrored:
+    if turned:
         offset = np.array(sizes, np.int64)[bank_of] - offset - extent
-    return Placement(
-        tuple(int(o) for o in offset),
-        tuple(int(bank) for bank in bank_of),
-        tuple(sizes),
-        tuple(bool(number >= len(parts)) for number in posture),
-    )
+    return Placement(tuple(int(o) for o in offset), tuple(int(bank) for bank in bank_of), tuple(sizes))

@@ -15,8 +15,7 @@ InputMode = Literal["buffer", "stream", "lent"]
 """Whole in the arena, pushed row by row, or whole in memory of the caller's, which is only read."""
 
 OutputMode = Literal["buffer", "stream"]
-Slides = Literal["", "up", "down"]
-BufferKind = Literal["input", "output", "tensor", "ring", "scratch", "state"]
+BufferKind = Literal["input", "output", "tensor", "ring", "landing", "scratch", "state"]
 
 ALIGN = 8
 """Every buffer starts at a multiple of this many bytes (RNNC_ALIGN)."""
@@ -32,9 +31,9 @@ class Buffer:
     a whole tensor that are not written yet, or not needed any more, may be given to other buffers, so buffers that
     live at the same time may overlap.
 
-    A ring that ``slides`` always has its oldest row that is still needed at its start ("up") or at its end ("down"),
-    and the next ones behind it: once a job of a reader is done, what stays moves there. What is free of it is then in
-    one place, not in one that rotates.
+    A ring that ``slides`` always has its oldest row that is still needed at its start, and the next ones behind it:
+    once a job of a reader is done, what stays moves there. The rows that it has no room for are in its ``landing``,
+    which is somewhere else, and free for others as soon as they have moved.
     """
 
     name: str
@@ -49,7 +48,12 @@ class Buffer:
     row_bytes: int = 0
     rows: int = 0
     shares_with: str = ""
-    slides: Slides = ""
+    slides: bool = False
+
+
+def landing_name(place: Buffer) -> str:
+    """The name of the landing of a ring that slides, one for all that share its place."""
+    return f"{place.shares_with or place.name}.landing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,11 @@ class Plan:
     def place_of(self, value: str) -> Buffer:
         """The buffer that holds the rows of a value."""
         return next(buffer for buffer in self.buffers if buffer.value == value)
+
+    def landing_of(self, place: Buffer) -> Buffer | None:
+        """Where rows of a ring that slides lie first."""
+        name = landing_name(place)
+        return next((buffer for buffer in self.buffers if buffer.kind == "landing" and buffer.name == name), None)
 
     def buffer_of(self, node: str, kind: BufferKind) -> Buffer | None:
         """The scratch or state of a node."""

@@ -170,10 +170,11 @@ def _judged(draft: Draft, peak: int, live: int) -> Judged:
 def drafts_of(
     network: Network, orders: Sequence[Sequence[int]], options: Options, memo: Peaks | None = None
 ) -> list[Draft]:
-    """The best stages along each order, under both views of a ring, each once."""
+    """The best stages along each order, each once, under both views of a ring; one that slides needs just one, as what
+    is free of it can be used."""
     stages = {
         tuple(cut_rows(network, order, Costs(network, options, full, memo))): None
-        for full in (False, True)
+        for full in ((False,) if options.sliding else (False, True))
         for order in orders
     }
     return [draft(network, "rows", item, options) for item in stages]

@@ -140,7 +140,9 @@ class _Simulator:
         slot = row % buffer.rows
         if buffer.slides:
             slot = row - self.oldest[self._leader(value)]
-            slot = slot if buffer.slides == "up" else buffer.rows - 1 - slot
+            landing = self.plan.landing_of(buffer)
+            if slot >= buffer.rows and landing is not None:
+                buffer, slot = landing, slot - buffer.rows
         start = buffer.offset + slot * buffer.row_bytes
         return self.banks[buffer.bank][start : start + buffer.row_bytes]
 

@@ -44,7 +44,7 @@ def _check_buffer(plan: Plan, buffer: Buffer) -> None:
         _fail(buffer.name, f"there is no bank {buffer.bank}")
     if buffer.offset + buffer.size > plan.bank_sizes[buffer.bank]:
         _fail(buffer.name, f"the buffer ends beyond the {plan.bank_sizes[buffer.bank]} bytes of its bank")
-    if buffer.value and buffer.size != buffer.rows * buffer.row_bytes:
+    if (buffer.value or buffer.kind == "landing") and buffer.size != buffer.rows * buffer.row_bytes:
         _fail(buffer.name, f"{buffer.rows} rows of {buffer.row_bytes} bytes do not make {buffer.size} bytes")
     if buffer.slides and (not buffer.value or buffer.kind in ("tensor", "output")):
         _fail(buffer.name, f"a buffer of kind '{buffer.kind}' cannot slide")
@@ -79,6 +79,7 @@ class _Player:
         self.private: dict[tuple[str, str], Buffer] = {
             (buffer.node, buffer.kind): buffer for buffer in plan.buffers if buffer.node
         }
+        self.value = {value.name: value for value in graph.values()}
         self.maker = {node.output.name: node for node in graph.nodes}
         self.node = {node.name: node for node in graph.nodes}
         self.owner = [np.zeros(size, np.int64) for size in plan.bank_sizes]
@@ -201,16 +202,28 @@ class _Player:
         allowed = value.name not in self.lent and any(node.inputs[i] is value for i in _op(node).in_place)
         return allowed and row == written and self._span(value, row) == self._span(node.output, written)
 
-    def _span(self, value: Value, row: int) -> tuple[int, int, int]:
+    def _home(self, value: Value, row: int) -> tuple[Buffer, int]:
+        """The buffer in which a row lies, or would lie, and its place there."""
         buffer = self.place[value.name]
         slot = row % buffer.rows
         if buffer.slides:
             slot = row - self.oldest[buffer.shares_with or buffer.name]
+            if slot >= buffer.rows:
+                buffer, slot = self._landing(value, buffer), slot - buffer.rows
             if not 0 <= slot < buffer.rows:
-                _fail(value.name, f"row {row} does not lie in the {buffer.rows} rows of its ring (step {self.step})")
-            slot = slot if buffer.slides == "up" else buffer.rows - 1 - slot
+                _fail(value.name, f"row {row} does not lie in the rows of its ring (step {self.step})")
+        return buffer, slot
+
+    def _span(self, value: Value, row: int) -> tuple[int, int, int]:
+        buffer, slot = self._home(value, row)
         start = buffer.offset + slot * buffer.row_bytes
         return buffer.bank, start, start + buffer.row_bytes
+
+    def _landing(self, value: Value, place: Buffer) -> Buffer:
+        landing = self.plan.landing_of(place)
+        if landing is None:
+            _fail(value.name, f"it slides in {place.rows} rows, but has no landing for more")
+        return landing
 
     def _slide(self, value: Value) -> None:
         """Move the rows of a ring that slides to where they belong now, and what owns their bytes with them."""
@@ -222,12 +235,13 @@ class _Player:
         self.oldest[name] = after = self._oldest_needed(name)
         if after == before:
             return
-        held = self.made[name] - after
-        owner, size = self.owner[leader.bank], leader.row_bytes
-        first = leader.offset + (0 if leader.slides == "up" else (leader.rows - held) * size)
-        away = (after - before) * size * (1 if leader.slides == "up" else -1)
-        if held > 0:
-            owner[first : first + held * size] = owner[first + away : first + away + held * size].copy()
+        for row in range(after, self.made[name]):
+            self.oldest[name] = before
+            bank, start, end = self._span(self.value[name], row)
+            owner = self.owner[bank][start:end].copy()
+            self.oldest[name] = after
+            bank, start, end = self._span(self.value[name], row)
+            self.owner[bank][start:end] = owner
 
     def _oldest_needed(self, leader: str) -> int:
         """The first row that a job to come reads of any value that lies there, if it is made yet."""
@@ -247,7 +261,7 @@ class _Player:
     def _write_row(self, value: Value) -> int:
         row = self.made[value.name]
         bank, start, end = self._span(value, row)
-        self._use(self.place[value.name])
+        self._use(self._home(value, row)[0])
         self.marks += 1
         self.owner[bank][start:end] = self.mark_of[value.name, row] = self.marks
         self.made[value.name] += 1
@@ -257,7 +271,7 @@ class _Player:
         if value.name in self.lent:
             return
         bank, start, end = self._span(value, row)
-        self._use(self.place[value.name])
+        self._use(self._home(value, row)[0])
         if (self.owner[bank][start:end] != self.mark_of[value.name, row]).any():
             _fail(value.name, f"row {row} {fault} (step {self.step})")
 

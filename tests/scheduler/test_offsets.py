@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnc.scheduler.lifetimes import Block
-from rnnc.scheduler.offsets import Placement, pack, postures
+from rnnc.scheduler.offsets import Placement, distances, pack
 
 
 def block(size: int, first: int, last: int, is_input: bool = False) -> Block:
@@ -23,14 +22,10 @@ def check(parts: list[Block], placement: Placement) -> None:
     ends = [0] * len(placement.sizes)
     for step in range(max(part.last for part in parts) + 1):
         used: list[tuple[int, int, int]] = []
-        chosen = zip(parts, placement.offset, placement.bank, placement.turned, strict=True)
-        for part, offset, bank, turned in chosen:
+        for part, offset, bank in zip(parts, placement.offset, placement.bank, strict=True):
             assert offset >= 0 and offset % 8 == 0
-            assert part.slides or not turned
             if part.first <= step <= part.last:
                 low, high = int(part.low[step - part.first]), int(part.high[step - part.first])
-                if turned:
-                    low, high = part.size - high, part.size - low
                 if low < high:
                     used.append((bank, offset + low, offset + high))
                     ends[bank] = max(ends[bank], offset + high)
@@ -56,23 +51,10 @@ def test_growing_into_a_shrinking_block() -> None:
     steps = np.arange(10)
     shrinking = Block((), 80, 0, steps * 8, np.full(10, 80))
     growing = Block((), 80, 0, np.zeros(10, np.int64), (steps + 1) * 8)
-    assert postures([growing, shrinking]).distance[0, 1] == 8
+    assert distances([growing, shrinking])[0, 1] == 8
     placement = pack([shrinking, growing], [None])
     check([shrinking, growing], placement)
     assert placement.sizes == (88,)
-
-
-def test_rings_that_slide_face_each_other() -> None:
-    """One has three rows while the other has two, and the reverse: five rows are enough for both."""
-    steps = np.arange(12)
-    none = np.zeros(12, np.int64)
-    parts = [Block((), 24, 0, none, 16 + 8 * (steps % 2 == odd), slides=True) for odd in (0, 1)]
-    placement = pack(parts, [None])
-    check(parts, placement)
-    assert placement.sizes == (40,)
-    assert sum(placement.turned) == 1
-    still = [replace(part, slides=False) for part in parts]
-    assert pack(still, [None]).sizes == (48,)
 
 
 def test_the_second_bank_takes_what_does_not_fit_but_never_an_input() -> None:
@@ -91,18 +73,18 @@ def test_what_fits_nowhere_is_returned_as_one_bank() -> None:
 @settings(max_examples=25, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.integers(1, 60), st.integers(0, 12), st.integers(1, 8), st.integers(-3, 3), st.booleans()),
+        st.tuples(st.integers(1, 60), st.integers(0, 12), st.integers(1, 8), st.integers(-3, 3)),
         min_size=1,
         max_size=14,
     )
 )
-def test_random_blocks(cases: list[tuple[int, int, int, int, bool]]) -> None:
+def test_random_blocks(cases: list[tuple[int, int, int, int]]) -> None:
     parts = []
-    for size, first, length, slope, slides in cases:
+    for size, first, length, slope in cases:
         ramp = np.abs(slope) * np.arange(length) * size // (4 * length)
         low = ramp if slope > 0 else np.zeros(length, np.int64)
         high = np.minimum(size, size // 2 + ramp) if slope < 0 else np.full(length, size)
-        parts.append(Block((), size, first, low, high, slides=slides))
+        parts.append(Block((), size, first, low, high))
     single = pack(parts, [None])
     check(parts, single)
     limit = (single.total * 2 // 3 + 7) // 8 * 8

@@ -196,34 +196,34 @@ def sliding_plan(graph: Graph) -> Plan:
 def test_rings_that_slide() -> None:
     graph = network()
     plan = sliding_plan(graph)
-    sliding = {buffer.name: buffer for buffer in plan.buffers if buffer.slides}
-    assert sliding.keys() == {"t1"}
+    (ring,) = (buffer for buffer in plan.buffers if buffer.slides)
+    landing = plan.landing_of(ring)
+    assert ring.name == "t1" and landing is not None
     validate(graph, plan)
-    for name, buffer in sliding.items():
-        rejected(
-            graph, change(plan, name, rows=buffer.rows - 1, size=buffer.size - buffer.row_bytes), "of its ring", name
-        )
-    for name, buffer in sliding.items():
-        with pytest.raises(VerificationError, match=r"(was|is) overwritten"):
-            validate(graph, change(plan, name, slides="up" if buffer.slides == "down" else "down"))
+    rejected(graph, change(plan, "t1", rows=ring.rows - 1, size=ring.size - ring.row_bytes), "of its ring", "t1")
+    rejected(graph, change(plan, landing.name, kind="ring"), "it slides in 2 rows, but has no landing", "t1")
+    with pytest.raises(VerificationError, match=r"(was|is) overwritten"):
+        validate(graph, change(plan, landing.name, offset=ring.offset))
+    with pytest.raises(VerificationError, match=r"(was|is) overwritten"):
+        validate(graph, change(plan, "t1", slides=False))
 
 
 def test_what_cannot_slide() -> None:
     graph, plan = network(), sliding_plan(network())
-    rejected(graph, change(plan, "t6", slides="up"), "a buffer of kind 'output' cannot slide", "t6")
-    rejected(graph, change(plan, "n1.scratch", slides="up"), "a buffer of kind 'scratch' cannot slide", "n1.scratch")
+    rejected(graph, change(plan, "t6", slides=True), "a buffer of kind 'output' cannot slide", "t6")
+    rejected(graph, change(plan, "n1.scratch", slides=True), "a buffer of kind 'scratch' cannot slide", "n1.scratch")
 
 
 def test_values_in_one_place_must_lie_alike() -> None:
     b = Builder((12, 8, 2))
-    x = b.add(Mix(1, 1, 0), b.inputs[0])
+    x = b.add(Mix(1, 1, 0), b.add(Mix(1, 1, 0), b.inputs[0]))
     graph = b.done(b.add(Mix(3, 1, 1), b.add(Negate(), x)))
     options = Options("stream", "stream", sliding=True)
-    plan = assemble(draft(Network(graph), "rows", [(0, 1, 2)], options), [None])
+    plan = assemble(draft(Network(graph), "rows", [(0, 1, 2, 3)], options), [None])
     validate(graph, plan)
     shared = next(buffer for buffer in plan.buffers if buffer.shares_with)
     assert shared.slides
-    rejected(graph, change(plan, shared.name, slides=""), "does not lie as", shared.name)
+    rejected(graph, change(plan, shared.name, slides=False), "does not lie as", shared.name)
 
 
 def test_a_buffer_for_a_lent_input() -> None:

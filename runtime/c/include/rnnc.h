@@ -58,12 +58,14 @@ typedef struct {
 } rnnc_tensor;
 
 /* A ring whose rows move when the oldest are not needed any more, so that what is free of it stays in one
- * place. The oldest row that a job to come reads lies first, or last and the next ones before it. */
+ * place. The oldest row that a job to come reads lies first; from row `stay` on they are at `landing`. */
 typedef struct {
+    uint32_t landing; /* offset in its bank */
+    uint16_t landing_bank;
     uint16_t tensor; /* the first to be written of those that share the place */
     uint16_t first_reader;
     uint16_t readers;
-    uint16_t downward;
+    uint16_t stay;
 } rnnc_slide;
 
 /* An operator that reads a ring that slides, and by which window. */

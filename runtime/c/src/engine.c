@@ -70,30 +70,31 @@ static int32_t oldest_row(const rnnc_engine *e, const rnnc_slide *slide) {
     return oldest > 0 ? oldest : 0;
 }
 
+/* Where a row of a ring that slides lies while its first row is `oldest`. */
+static uint8_t *place_of_row(const rnnc_engine *e, const rnnc_slide *slide, int32_t row, int32_t oldest) {
+    const rnnc_tensor *t = &e->model->tensors[slide->tensor];
+    int32_t slot = row - oldest;
+    if (slot < slide->stay) {
+        return e->bank[t->bank] + t->offset + (uint32_t)slot * t->row_bytes;
+    }
+    return e->bank[slide->landing_bank] + slide->landing + (uint32_t)(slot - slide->stay) * t->row_bytes;
+}
+
 static uint8_t *row_address(const rnnc_engine *e, uint16_t tensor, int32_t row) {
     const rnnc_tensor *t = &e->model->tensors[tensor];
-    int32_t slot;
-    if (t->slide == RNNC_NONE) {
-        slot = row % t->ring;
-    } else {
+    if (t->slide != RNNC_NONE) {
         const rnnc_slide *slide = &e->model->slides[t->slide];
-        slot = row - oldest_row(e, slide);
-        slot = slide->downward ? t->ring - 1 - slot : slot;
+        return place_of_row(e, slide, row, oldest_row(e, slide));
     }
-    return e->bank[t->bank] + t->offset + (uint32_t)slot * t->row_bytes;
+    return e->bank[t->bank] + t->offset + (uint32_t)(row % t->ring) * t->row_bytes;
 }
 
 /* Moves what stays of a ring whose first row was `oldest` until now. */
 static void move_rows(const rnnc_engine *e, const rnnc_slide *slide, int32_t oldest) {
-    const rnnc_tensor *t = &e->model->tensors[slide->tensor];
-    int32_t now = oldest_row(e, slide);
-    int32_t rows = rows_present(e, slide->tensor) - now;
-    int32_t from = slide->downward ? t->ring - rows - (now - oldest) : now - oldest;
-    int32_t to = slide->downward ? t->ring - rows : 0;
-    if (from != to && rows > 0) {
-        uint8_t *place = e->bank[t->bank] + t->offset;
-        memmove(place + (uint32_t)to * t->row_bytes, place + (uint32_t)from * t->row_bytes,
-                (uint32_t)rows * t->row_bytes);
+    int32_t now = oldest_row(e, slide), end = rows_present(e, slide->tensor);
+    for (int32_t row = now; now > oldest && row < end; ++row) {
+        memcpy(place_of_row(e, slide, row, now), place_of_row(e, slide, row, oldest),
+               e->model->tensors[slide->tensor].row_bytes);
     }
 }
 
