@@ -16,6 +16,7 @@ from rnnc.scheduler.usage import Place, Usage
 COLOURS = {
     "input": "#e6a117",
     "ring": "#59a14f",
+    "landing": "#9ccc7a",
     "tensor": "#4c78a8",
     "state": "#b07aa1",
     "scratch": "#e15759",

@@ -60,9 +60,9 @@ def usage(graph: Graph, plan: Plan) -> Usage:
 
 
 def _place(part: Block, home: Buffer) -> Place:
-    low, high = (part.size - part.high, part.size - part.low) if home.slides == "down" else (part.low, part.high)
     names = tuple(member.name for member in part.members)
-    return Place(names, home.kind, home.bank, home.offset, part.size, part.first, home.offset + low, home.offset + high)
+    low, high = home.offset + part.low, home.offset + part.high
+    return Place(names, home.kind, home.bank, home.offset, part.size, part.first, low, high)
 
 
 def most_in_use(graph: Graph, plan: Plan) -> dict[str, int]:
