@@ -45,7 +45,7 @@ INPUT_SHIFT = 7
 """(input - zero point) << 7 fills an int16: the difference of two int8 has 9 bits."""
 MAX_SHIFT = 15
 MAX_HIDDEN = 1000
-"""The Cortex-M4 kernel counts pairs of units in 9 bits."""
+"""Each unit has a table of 1 KiB."""
 ROW_LIMIT = 2**16 - 1
 
 
@@ -145,7 +145,7 @@ def quantise_cell(cell: FloatCell, input_unit: float) -> FixedCell:
     if len(cell.r) > MAX_HIDDEN:
         raise CompileError(
             f"an RNNPool cell of {len(cell.r)} hidden units",
-            why=f"kernels are made for at most {MAX_HIDDEN}",
+            why=f"each takes a table of 1 KiB, and {MAX_HIDDEN} are the limit",
             remedy="use a smaller cell",
         )
     unit = 2.0 ** (FRACTION + 15)
