@@ -11,17 +11,19 @@ import numpy as np
 from rnnc.pages.html import keys
 from rnnc.pages.svg import GLYPH, Scale, bottom_axis, drawing, left_axis, line, shortened, text
 from rnnc.scheduler.lifetimes import Extent
+from rnnc.scheduler.plan import BufferKind
 from rnnc.scheduler.usage import Place, Usage
 
-COLOURS = {
+COLOURS: dict[BufferKind, str] = {
     "input": "#e6a117",
     "ring": "#59a14f",
-    "landing": "#9ccc7a",
+    "landing": "#a5b83c",
     "tensor": "#4c78a8",
     "state": "#b07aa1",
     "scratch": "#e15759",
     "output": "#40a8a0",
 }
+FLEETING: tuple[BufferKind, ...] = ("scratch", "landing")
 WIDTH, LEFT, RIGHT, TOP = 1000, 70, 990, 22
 HEIGHT, LIVE_HEIGHT, GAP = 380, 110, 34
 COLUMNS = 460
@@ -72,8 +74,8 @@ def _peak(x: Scale, step: int, top: float, bottom: float) -> Iterator[str]:
 
 
 def _place(place: Place, steps: int, x: Scale, y: Scale) -> Iterator[str]:
-    """The rectangle of a buffer, faint, and in it the bytes in use; both tell its name. Scratch has no rectangle: the
-    place is free between the jobs."""
+    """The rectangle of a buffer, faint, and in it the bytes in use; both tell its name. Scratch and landings have no
+    rectangle: the place is free between the jobs."""
     last = place.first + len(place.low)
     left, right = x(place.first), x(last)
     upper, lower = y(place.offset + place.size), y(place.offset)
@@ -84,7 +86,7 @@ def _place(place: Place, steps: int, x: Scale, y: Scale) -> Iterator[str]:
     )
     width, height = max(round(right - left, 1), 0.6), max(round(lower - upper, 1), 0.6)
     yield f"<g><title>{escape(about)}</title>"
-    if place.kind != "scratch":
+    if place.kind not in FLEETING:
         yield (
             f'<rect x="{left}" y="{upper}" width="{width}" height="{height}" fill="{colour}" fill-opacity=".15" '
             f'stroke="{colour}" stroke-width=".7"/>'
@@ -103,7 +105,7 @@ def _labels(places: Sequence[Place], x: Scale, y: Scale) -> Iterator[str]:
         label = shortened(" / ".join(place.names), right - left)
         base = round((upper + lower) / 2 + 4, 1)
         end = left + GLYPH * len(label)
-        if place.kind == "scratch" or not label or lower - upper < LABEL_HEIGHT:
+        if place.kind in FLEETING or not label or lower - upper < LABEL_HEIGHT:
             continue
         if all(abs(base - at) >= LABEL_HEIGHT or end < begin or left > stop for begin, stop, at in taken):
             taken.append((left, end, base))

@@ -9,7 +9,7 @@ import numpy as np
 from rnnc.ir.graph import Graph
 from rnnc.scheduler.execution import Network, execute
 from rnnc.scheduler.lifetimes import Block, Extent, blocks, live_bytes
-from rnnc.scheduler.plan import Buffer, Plan
+from rnnc.scheduler.plan import Buffer, BufferKind, Plan
 from rnnc.scheduler.segments import Options
 
 
@@ -21,7 +21,7 @@ class Place:
     """
 
     names: tuple[str, ...]
-    kind: str
+    kind: BufferKind
     bank: int
     offset: int
     size: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from rnnc.codegen.lower import lower
 from rnnc.codegen.optimality import optimality
 from rnnc.codegen.report import build_report
 from rnnc.ir.graph import Graph
-from rnnc.pages.arena import columns
+from rnnc.pages.arena import COLOURS, columns
 from rnnc.pages.front import front_page
 from rnnc.pages.html import Html, html, name, table
 from rnnc.pages.report import report_page
@@ -23,7 +23,7 @@ from rnnc.scheduler.auto import schedule
 from rnnc.scheduler.bounds import memory_bounds
 from rnnc.scheduler.choose import Scheduled
 from rnnc.scheduler.execution import Network
-from rnnc.scheduler.plan import Plan
+from rnnc.scheduler.plan import BufferKind, Plan
 from rnnc.scheduler.segments import Options
 from rnnc.scheduler.usage import Place, most_in_use, usage
 from rnnc.target import load_target
@@ -85,6 +85,7 @@ def test_every_place_of_every_bank_is_drawn(sliding: bool) -> None:
     plan = schedule(graph, target(size, size), "rows", sliding=sliding)
     assert min(plan.bank_sizes) > 0
     assert sliding == any(buffer.slides for buffer in plan.buffers)
+    report_page(report_of(graph, plan), graph, plan)
     used = usage(graph, plan)
     assert {place.bank for place in used.places} == {0, 1}
     for place in used.places:
@@ -97,6 +98,11 @@ def test_every_place_of_every_bank_is_drawn(sliding: bool) -> None:
     np.testing.assert_array_equal(total, used.live)
     assert used.stage_ends[-1] == plan.jobs == len(used.node)
     assert max(most_in_use(graph, plan).values()) == plan.live_peak
+
+
+def test_every_kind_of_buffer_has_a_colour() -> None:
+    assert COLOURS.keys() == set(get_args(BufferKind))
+    assert len(set(COLOURS.values())) == len(COLOURS)
 
 
 def test_a_column_shows_all_that_its_steps_use() -> None:
