@@ -134,8 +134,8 @@ def test_text_calls_every_figure_an_estimate(bundles: dict[str, Path]) -> None:
 
 
 def test_a_function_can_be_annotated(bundles: dict[str, Path]) -> None:
-    text = rnnc("profile", bundles["rows"], "--annotate", "run_job")
-    assert "run_job: " in text
+    text = rnnc("profile", bundles["rows"], "--annotate", "rnnc_engine_step")
+    assert "rnnc_engine_step: " in text
     assert "blx" in text
     assert "no instruction of 'nobody' ran" in rnnc("profile", bundles["rows"], "--annotate", "nobody")
 
