@@ -155,7 +155,15 @@ class _Lowering:
             windows=len(windows),
             output=self.tensor_index[node.output],
             jobs=op.jobs(node.input_types, node.output.type),
+            waiter=self.waiter(node),
         )
+
+    def waiter(self, node: Node) -> str:
+        """Who else of its stage may wait for rows of a node, if there is no doubt."""
+        stage = next(stage for stage in self.plan.stages if node.name in stage.nodes)
+        readers = [other for other in self.nodes if node.output in other.inputs and other.name in stage.nodes]
+        plain = len(readers) == 1 and node.name not in stage.sinks
+        return str(self.node_index[readers[0].name]) if plain else "RNNC_NONE"
 
     def tensor(self, value: Value) -> CTensor:
         producer = next((str(self.node_index[n.name]) for n in self.nodes if n.output is value), "RNNC_NONE")

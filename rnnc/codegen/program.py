@@ -80,6 +80,7 @@ class COp:
     windows: int
     output: int
     jobs: int
+    waiter: str
 
 
 @dataclass(frozen=True, slots=True)

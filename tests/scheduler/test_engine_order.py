@@ -81,7 +81,12 @@ def program(network: Network, plan: Plan) -> str:
         windows += [row([task.inputs[w.input], w.rows, w.stride, w.dilation, w.pad, int(w.edge)]) for w in task.windows]
         params.append(str(task_number << 8 | sum(w.rows for w in task.windows)))
         where = [first, len(task.windows), task.output, task.jobs]
-        ops.append(row(["log_job", f"&params[{index}]", 0, 0, 0, 0, *where]))
+        stage = next(stage for stage in plan.stages if task.node.name in stage.nodes)
+        readers = [r for r in network.readers[task.output] if network.tasks[r].node.name in stage.nodes]
+        alone = len(readers) == 1 and task.node.name not in stage.sinks
+        ops.append(
+            row(["log_job", f"&params[{index}]", 0, 0, 0, 0, *where, number[readers[0]] if alone else "RNNC_NONE"])
+        )
     sinks: list[str] = []
     for stage in plan.stages:
         first_op = number[network.task_of[stage.nodes[0]]]

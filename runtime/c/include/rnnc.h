@@ -96,6 +96,7 @@ typedef struct {
     uint16_t windows;
     uint16_t output; /* tensor */
     uint16_t jobs;   /* at least the height of the output; the first jobs - height only take in rows */
+    uint16_t waiter; /* the one operator of the stage that reads the output, RNNC_NONE if that is not so */
 } rnnc_op;
 
 /* A piece of the graph that runs row by row: ops first_op .. first_op + ops - 1. Their jobs are done because
@@ -148,6 +149,7 @@ typedef struct {
     uint16_t *seen;  /* a bit by operator, for the search of the next job */
     uint16_t stage;
     uint16_t tick;
+    uint16_t latest; /* operator of the latest job in this stage, or RNNC_NONE */
 } rnnc_engine;
 
 /* Told of each row of each output as soon as it is made, the rows of one output in order. `data` is valid

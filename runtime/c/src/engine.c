@@ -16,7 +16,7 @@
 #define SEEN_WORDS(model) ((model)->n_ops / 16u + 1u)
 
 /* 0 or less before the first one. */
-static int32_t rows_present(const rnnc_engine *e, uint16_t tensor) {
+static inline int32_t rows_present(const rnnc_engine *e, uint16_t tensor) {
     const rnnc_tensor *t = &e->model->tensors[tensor];
     if (t->producer == RNNC_NONE) {
         return e->given[tensor]; /* graph inputs are the first tensors */
@@ -24,23 +24,25 @@ static int32_t rows_present(const rnnc_engine *e, uint16_t tensor) {
     return (int32_t)e->done[t->producer] - e->model->ops[t->producer].jobs + t->height;
 }
 
-static int is_outside(const rnnc_engine *e, uint16_t producer) {
+static inline int is_outside(const rnnc_engine *e, uint16_t producer) {
     return producer == RNNC_NONE || producer < e->model->stages[e->stage].first_op;
 }
 
 /* Rows of a tensor that the current stage may read by now. */
-static int32_t rows_allowed(const rnnc_engine *e, const rnnc_tensor *t) {
+static inline int32_t rows_allowed(const rnnc_engine *e, const rnnc_tensor *t) {
     uint32_t ticks = e->model->stages[e->stage].ticks;
-    return is_outside(e, t->producer) ? (int32_t)(((e->tick + 1u) * t->height + ticks - 1u) / ticks)
-                                      : t->height;
+    if (ticks == 1 || !is_outside(e, t->producer)) {
+        return t->height;
+    }
+    return (int32_t)(((e->tick + 1u) * t->height + ticks - 1u) / ticks);
 }
 
-static int32_t clamp(int32_t x, int32_t low, int32_t high) {
+static inline int32_t clamp(int32_t x, int32_t low, int32_t high) {
     return x < low ? low : x > high ? high : x;
 }
 
 /* The first input tensor that lacks rows for the next job of `op`, or RNNC_NONE. */
-static uint16_t missing_input(const rnnc_engine *e, const rnnc_op *op, int32_t job) {
+static inline uint16_t missing_input(const rnnc_engine *e, const rnnc_op *op, int32_t job) {
     for (uint16_t i = 0; i < op->windows; ++i) {
         const rnnc_window *w = &e->model->windows[op->first_window + i];
         int32_t need = job * w->stride - w->pad + (w->rows - 1) * w->dilation + 1;
@@ -195,6 +197,7 @@ static void run_job(rnnc_engine *e, uint16_t index) {
         show_row(e, index, row, job.out); /* now: the next job may reuse the place of a streamed row */
     }
     finish_job(e, index);
+    e->latest = index;
 }
 
 int rnnc_engine_init(rnnc_engine *e, const rnnc_model *model, uint16_t *counters, void *const *banks,
@@ -230,14 +233,21 @@ void rnnc_engine_start(rnnc_engine *e) {
         e->given[i] = 0;
     }
     e->stage = e->tick = 0;
+    e->latest = RNNC_NONE;
+}
+
+/* Marks an operator as seen and says whether it was. */
+static inline int is_seen(rnnc_engine *e, uint16_t op) {
+    uint16_t bit = (uint16_t)(1u << op % 16), before = e->seen[op / 16];
+    e->seen[op / 16] = before | bit;
+    return (before & bit) != 0;
 }
 
 /* Follows the chain of operators that wait for each other, from `op` on to one that can run, which it
- * returns. If it meets one that was seen before, or ends outside of the stage, RNNC_NONE; `asked` is set if
- * the caller has the row. */
-static uint16_t end_of_chain(rnnc_engine *e, uint16_t op, int *asked) {
-    while ((e->seen[op / 16] >> op % 16 & 1) == 0) {
-        e->seen[op / 16] = (uint16_t)(e->seen[op / 16] | 1u << op % 16);
+ * returns. If it meets one that was seen before (`several` chains are followed), or ends outside of the
+ * stage, RNNC_NONE; `asked` is set if the caller has the row. */
+static inline uint16_t end_of_chain(rnnc_engine *e, uint16_t op, int several, int *asked) {
+    while (!several || !is_seen(e, op)) {
         uint16_t missing = missing_input(e, &e->model->ops[op], e->done[op]);
         if (missing == RNNC_NONE) {
             return op;
@@ -256,11 +266,18 @@ static uint16_t end_of_chain(rnnc_engine *e, uint16_t op, int *asked) {
 static uint16_t next_op(rnnc_engine *e, int *asked) {
     const rnnc_stage *stage = &e->model->stages[e->stage];
     uint16_t last = RNNC_NONE;
+    if (stage->sinks ==
+        1) { /* there is one chain, and above who waits for the latest job nothing has changed */
+        uint16_t sink = e->model->sinks[stage->first_sink];
+        uint16_t waiter = e->latest == RNNC_NONE ? RNNC_NONE : e->model->ops[e->latest].waiter;
+        uint16_t start = waiter == RNNC_NONE ? sink : waiter;
+        return e->done[sink] < e->model->ops[sink].jobs ? end_of_chain(e, start, 0, asked) : RNNC_NONE;
+    }
     memset(e->seen, 0, SEEN_WORDS(e->model) * sizeof(*e->seen));
     for (uint16_t i = 0; i < stage->sinks; ++i) {
         uint16_t sink = e->model->sinks[stage->first_sink + i];
         if (e->done[sink] < e->model->ops[sink].jobs) {
-            uint16_t op = end_of_chain(e, sink, asked);
+            uint16_t op = end_of_chain(e, sink, 1, asked);
             last = op != RNNC_NONE && (last == RNNC_NONE || op > last) ? op : last;
         }
     }
@@ -269,7 +286,7 @@ static uint16_t next_op(rnnc_engine *e, int *asked) {
 
 /* RNNC_BUSY if a job of `op` can run; else RNNC_NEED_INPUT or RNNC_OK. */
 static int find_job(rnnc_engine *e, uint16_t *op) {
-    for (; e->stage < e->model->n_stages; ++e->stage, e->tick = 0) {
+    for (; e->stage < e->model->n_stages; ++e->stage, e->tick = 0, e->latest = RNNC_NONE) {
         for (; e->tick < e->model->stages[e->stage].ticks; ++e->tick) {
             int asked = 0;
             *op = next_op(e, &asked);

@@ -54,7 +54,8 @@ static const rnnc_op ops[2] = {
      .first_window = 0,
      .windows = 1,
      .output = 1,
-     .jobs = 4},
+     .jobs = 4,
+     .waiter = 1},
     /* 1: concat_rows 'join': 4x3x2 + 4x3x2 -> 4x3x4 */
     {.kernel = rnnc_concat,
      .params = &residual_lent_op01_params,
@@ -65,7 +66,8 @@ static const rnnc_op ops[2] = {
      .first_window = 1,
      .windows = 2,
      .output = 2,
-     .jobs = 4},
+     .jobs = 4,
+     .waiter = RNNC_NONE},
 };
 
 /* first operator, operators, first sink, sinks, ticks */

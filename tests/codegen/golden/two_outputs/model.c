@@ -52,7 +52,8 @@ static const rnnc_op ops[2] = {
      .first_window = 0,
      .windows = 2,
      .output = 2,
-     .jobs = 2},
+     .jobs = 2,
+     .waiter = RNNC_NONE},
     /* 1: slice_rows 'cut': 2x2x4 -> 2x2x2 */
     {.kernel = rnnc_slice,
      .params = &two_outputs_op01_params,
@@ -63,7 +64,8 @@ static const rnnc_op ops[2] = {
      .first_window = 2,
      .windows = 1,
      .output = 3,
-     .jobs = 2},
+     .jobs = 2,
+     .waiter = RNNC_NONE},
 };
 
 /* first operator, operators, first sink, sinks, ticks */
