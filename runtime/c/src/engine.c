@@ -257,8 +257,11 @@ static uint16_t next_op(rnnc_engine *e, int *asked) {
     const rnnc_stage *stage = &e->model->stages[e->stage];
     uint16_t last = RNNC_NONE;
     memset(e->seen, 0, SEEN_WORDS(e->model) * sizeof(*e->seen));
-    for (uint16_t i = 0; i < stage->sinks; ++i) {
+    for (uint16_t i = stage->sinks; i-- > 0;) {
         uint16_t sink = e->model->sinks[stage->first_sink + i];
+        if (last != RNNC_NONE && sink < last) {
+            break; /* chains lead to operators that come earlier */
+        }
         if (e->done[sink] < e->model->ops[sink].jobs) {
             uint16_t op = end_of_chain(e, sink, asked);
             last = op != RNNC_NONE && (last == RNNC_NONE || op > last) ? op : last;
