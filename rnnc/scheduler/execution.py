@@ -204,6 +204,8 @@ class _Stage:
         self.tasks = [network.tasks[task] for task in piece.tasks]
         self.done = [0] * len(self.tasks)
         self.lacks = [RUNS] * len(self.tasks)
+        self.seen, self.looks = [0] * len(self.tasks), 0
+        self.sinks = sorted((piece.tasks.index(sink) for sink in piece.sinks), reverse=True)
         self.maker = [OUTSIDE] * len(network.values)
         self.readers: dict[int, list[int]] = {}
         for index, task in enumerate(self.tasks):
@@ -246,14 +248,14 @@ class _Stage:
         """Of the tasks that can run and that a sink waits for, the last one, or OUTSIDE and a value that it waits for
         instead, a streamed one if there is any."""
         lacks, maker, pushed = self.lacks, self.maker, self.engine.pushed
-        seen = [False] * len(lacks)
+        self.looks += 1
         last, asked = OUTSIDE, RUNS
-        for sink in self.piece.sinks:
-            index = maker[self.engine.network.tasks[sink].output]
-            if self.done[index] == self.tasks[index].jobs:
-                continue
-            while index != OUTSIDE and not seen[index]:
-                seen[index] = True
+        for sink in self.sinks:
+            if sink < last:  # chains lead to tasks that come earlier
+                break
+            index = sink if self.done[sink] < self.tasks[sink].jobs else OUTSIDE
+            while index != OUTSIDE and self.seen[index] != self.looks:
+                self.seen[index] = self.looks
                 value = lacks[index]
                 if value == RUNS:
                     last = max(last, index)

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rnnc.ir.ops.scattered import ScatteredConv
 from rnnc.scheduler.execution import Network, Task
 
 Ints = npt.NDArray[np.int64]
@@ -59,7 +60,8 @@ class RowGraph:
     """The rows of all values of a network with one input, as vertices in the order of the values.
 
     ``partial_sums``: a row that lacks some of its input may be in memory as what `IntOp.partial_bytes` says; without,
-    only operators that remember what earlier jobs read have such sums: their state.
+    only operators that remember what earlier jobs read have such sums, their state, and convolutions that can be
+    scattered.
     """
 
     def __init__(self, network: Network, *, partial_sums: bool = True) -> None:
@@ -202,6 +204,6 @@ class RowGraph:
 
 def _partial_bytes(task: Task, partial_sums: bool) -> int:
     types, output = task.node.input_types, task.node.output.type
-    if partial_sums:
+    if partial_sums or ScatteredConv.fusions([task.op], types, [output]):
         return task.op.partial_bytes(types, output)
     return task.op.state_bytes(types, output) if task.warm_up else ENDLESS

@@ -95,9 +95,15 @@ def test_partial_sums_are_carried_instead_of_wide_input() -> None:
 
 def test_convolutions_have_accumulators_of_four_bytes() -> None:
     b = Builder((9, 5, 16))
-    graph = b.done(b.add(conv(np.random.default_rng(0), b.inputs[0], 1), b.inputs[0]))
+    graph = b.done(b.add(conv(np.random.default_rng(0), b.inputs[0], 1, stride=2), b.inputs[0]))
     assert row_cut(graph) == 2 * 5 * 16
-    assert row_cut(graph, partial_sums=True) == 2 * 5 * 4
+    assert row_cut(graph, partial_sums=True) == 3 * 4
+
+
+def test_convolutions_that_can_be_scattered_are_bounded_by_their_sums() -> None:
+    b = Builder((9, 5, 16))
+    graph = b.done(b.add(conv(np.random.default_rng(0), b.inputs[0], 1), b.inputs[0]))
+    assert row_cut(graph) == row_cut(graph, partial_sums=True) == 2 * 5 * 4
 
 
 def test_an_accumulating_operator_carries_its_state() -> None:

@@ -21,14 +21,16 @@ from rnnc.ir.ops.linear import accumulator_bound
 from rnnc.ir.ops.norm import LpNorm
 from rnnc.ir.ops.normed import NormedConv
 from rnnc.ir.ops.pooled import PooledPointwise
+from rnnc.ir.ops.scattered import ScatteredConv
 from rnnc.ir.types import Array, Quant, TensorType
 from rnnc.scheduler import walk
 from rnnc.scheduler.choose import Optimize, Wish, choose, front
+from rnnc.scheduler.exchange import exchanged
 from rnnc.scheduler.search import Search
 from rnnc.scheduler.segments import Options
 from rnnc.scheduler.simulate import simulate
 from rnnc.scheduler.validate import validate
-from rnnc.scheduler.variants import Variants
+from rnnc.scheduler.variants import Choice, Variants
 from rnnc.target import load_target
 
 STREAMED = Options("stream", "stream")
@@ -131,10 +133,10 @@ def test_what_was_chosen_for_an_absorbed_node_is_not_in_force() -> None:
     assert [node.name for node in variants.apply(choice).nodes[:2]] == ["n0", "n3"]
 
 
-def heads() -> Graph:
+def heads(channels: int = 8) -> Graph:
     """Two convolutions over the same normalised map, and one over the map as it is, which therefore stays too."""
     b = Builder((9, 12, 4))
-    b.conv(8, 7, 1, 3)
+    b.conv(channels, 7, 1, 3)
     x = b.last
     norm = LpNorm().quantise([x.type], TensorType(x.type.shape, "int8", Quant(0.1, 3)), "fast")
     normed = b.add(norm, x)
@@ -151,6 +153,26 @@ def test_what_costs_no_macs_is_absorbed_by_every_reader() -> None:
     names = {chosen: [node.name for node in variants.apply(dict.fromkeys(chosen, fused)).nodes] for chosen in HEADS}
     assert names[("n2",)] == ["n0", "n1", "n2", "n3", "n4"]
     assert names[("n2", "n3")] == ["n0", "n2", "n3", "n4"]
+
+
+def test_kinds_are_exchanged_for_all_readers_of_a_value_where_neither_estimate_gets_worse() -> None:
+    variants = Variants(heads(24))
+    lean = variants.frugal(recompute=False)
+    assert kinds(variants, lean) == [NormedConv, NormedConv]
+
+    def judge(choice: Choice) -> tuple[int, int]:
+        scattered = kinds(variants, choice).count(ScatteredConv)
+        return 9 - scattered // 2, 5 + worse * scattered
+
+    worse = 0
+    assert kinds(variants, exchanged(variants, lean, judge)) == [ScatteredConv, ScatteredConv]
+    worse = 1
+    assert exchanged(variants, lean, judge) == lean
+
+
+def kinds(variants: Variants, choice: Choice) -> list[type]:
+    """Of the two heads that read the normalised map."""
+    return [type(node.op) for node in variants.apply(choice).nodes if node.name in ("n2", "n3")]
 
 
 def test_heads_that_normalise_for_themselves_hold_less_and_give_the_same_bytes() -> None:

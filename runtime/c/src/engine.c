@@ -274,8 +274,11 @@ static uint16_t next_op(rnnc_engine *e, int *asked) {
         return e->done[sink] < e->model->ops[sink].jobs ? end_of_chain(e, start, 0, asked) : RNNC_NONE;
     }
     memset(e->seen, 0, SEEN_WORDS(e->model) * sizeof(*e->seen));
-    for (uint16_t i = 0; i < stage->sinks; ++i) {
+    for (uint16_t i = stage->sinks; i-- > 0;) {
         uint16_t sink = e->model->sinks[stage->first_sink + i];
+        if (last != RNNC_NONE && sink < last) {
+            break; /* chains lead to operators that come earlier */
+        }
         if (e->done[sink] < e->model->ops[sink].jobs) {
             uint16_t op = end_of_chain(e, sink, 1, asked);
             last = op != RNNC_NONE && (last == RNNC_NONE || op > last) ? op : last;
