@@ -151,8 +151,9 @@ class DenseInt(LinearOp):
             "steps": pairs * height * (row_size // 4),
             "tails": pairs * height if row_size % 4 else 0,
             "odd macs": odd * height * row_size,
+            f"outputs {self.requant.arithmetic}": output.channels,
         }
-        return (Work(f"{self.name} {self.requant.arithmetic}", counts),)
+        return (Work(self.name, counts),)
 
     def weight_bytes(self) -> int:
         per_channel = 8 if self.requant.arithmetic == "fast" else 9  # bias, multiplier and shift
