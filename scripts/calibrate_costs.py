@@ -14,7 +14,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,7 +37,7 @@ from rnnc.ir.costs import ANY, TABLE, summed
 from rnnc.ir.fixedpoint import Arithmetic
 from rnnc.ir.graph import Graph, Node
 from rnnc.ir.op import IntOp
-from rnnc.ir.ops import FLOAT_OPS
+from rnnc.ir.ops import FLOAT_OPS, INT_OPS
 from rnnc.ir.ops.conv import Conv2D
 from rnnc.passes import FLOAT_PASSES, integer_passes, run_passes
 from rnnc.profiler.profile import profile_bundle
@@ -322,12 +322,22 @@ def fitted(found: Sequence[tuple[dict[Columns, int], int]]) -> dict[str, dict[st
     return result
 
 
+def unmeasured(costs: Mapping[str, Mapping[str, float]]) -> list[Columns]:
+    """Steps of kernels in a table that it lacks, though the operators' samples have them."""
+    rng = np.random.default_rng(0)
+    cases = [sample for op in INT_OPS for sample in op.samples(rng)]
+    steps = {column for case in cases for column in summed(case.op.work(case.inputs, case.output))}
+    return sorted((kernel, step) for kernel, step in steps if kernel in costs and step not in costs[kernel])
+
+
 def fit(seed: int) -> None:
     """Measure, fit, write the table, and say how well it fits what it was made from."""
     found = samples(seed)
     costs = fitted([(sample.counts, sample.measured) for sample in found])
     costs |= fitted([(sample.general, sample.measured) for sample in found])
     TABLE.write_text(json.dumps(costs, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    for kernel, step in unmeasured(costs):
+        print(f"never seen: {kernel}, {step}; the table is not complete without a network that has it")
     by_kernel: dict[str, list[float]] = {}
     for sample in found:
         predicted = sum(costs[kernel][step] * count for (kernel, step), count in sample.counts.items())
