@@ -117,7 +117,6 @@ def _in_turn(search: Search, wish: Wish) -> Iterator[tuple[Candidate, ...]]:
     budget = wish.ram - wish.reserved
     yield (search.candidate(search.variants.fastest()),)
     yield (search.leanest("speed"),)
-    found = [search.within(int(budget * part), "once") for part in SQUEEZES]
-    found += [candidate for candidate in walk.front(search) if candidate.peak <= budget * HOPE]
-    yield from ((candidate,) for candidate in sorted(found, key=lambda item: (item.peak > budget, item.extra_cycles)))
+    yield from ((search.within(int(budget * part), "once"),) for part in SQUEEZES)
+    yield from ((candidate,) for candidate in walk.front(search) if candidate.peak <= budget * HOPE)
     yield (search.frugal("ram"),)
