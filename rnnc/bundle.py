@@ -25,7 +25,7 @@ GRAPH, CONSTANTS, PLAN, REPORT = "rnnc/graph.txt", "rnnc/constants.npz", "rnnc/p
 INLINE = 16
 """Constants of up to this many elements are printed in graph.txt itself."""
 
-REPORT_KEYS = ("model", "target", "ram", "flash", "macs", "search", "stages", "buffers", "ops")
+REPORT_KEYS = ("model", "target", "ram", "flash", "macs", "cycles", "search", "stages", "buffers", "ops")
 
 Json = dict[str, Any]
 

@@ -110,7 +110,15 @@ def verify(out: Path, places: str, runs: int, as_json: bool) -> None:
 
 @click.command()
 @OUT
-@click.option("--on", "place", type=click.Choice(["qemu"]), default="qemu", show_default=True, help="Where to run.")
+@click.option(
+    "--on",
+    "place",
+    type=click.Choice(["qemu", "board"]),
+    default="qemu",
+    show_default=True,
+    help="Where to run; a connected board counts the cycles of an inference, which are set beside the estimate.",
+)
+@click.option("--board", "board_name", default="stm32f439", show_default=True, help="The board (a folder of boards/).")
 @click.option("--compare", "other", type=click.Path(path_type=Path), help="Another compiled model to set beside it.")
 @click.option("--html", type=click.Path(path_type=Path), help="Also write bars by layer to this file.")
 @click.option("--annotate", metavar="FUNCTION", help="Print the instructions of a C function with their cycles.")
@@ -123,25 +131,35 @@ def verify(out: Path, places: str, runs: int, as_json: bool) -> None:
 )
 @JSON
 def profile(
-    out: Path, place: str, other: Path | None, html: Path | None, annotate: str | None, refill: int, as_json: bool
+    out: Path,
+    place: str,
+    board_name: str,
+    other: Path | None,
+    html: Path | None,
+    annotate: str | None,
+    refill: int,
+    as_json: bool,
 ) -> None:
-    """Estimate the cycles of one inference on a Cortex-M4, layer by layer, without a board.
+    """Estimate the cycles of one inference on a Cortex-M4, layer by layer, without a board or beside what one counts.
 
     \b
     rnnc profile kws --on qemu
     rnnc profile kws --compare kws-before --html kws.html
     """
     from rnnc.arrays import write_file
+    from rnnc.profiler.board import measure
     from rnnc.profiler.page import page
     from rnnc.profiler.profile import profile_bundle
     from rnnc.profiler.timing import Timing
+    from rnnc.target import load_board
 
     bundles = [read_bundle(path) for path in (out, other) if path is not None]
     with progress() as bar:
-        task = bar.add_task("", total=len(bundles))
+        task = bar.add_task(board_name if place == "board" else "", total=len(bundles))
+        counted = [measure(bundle, load_board(board_name)) for bundle in bundles if place == "board"]
         profiles = []
         for bundle in bundles:
-            bar.update(task, description=f"{place}: {bundle.name}")
+            bar.update(task, description=f"qemu: {bundle.name}")
             profiles.append(profile_bundle(bundle, Timing(refill=refill)))
             bar.advance(task)
     if html is not None:
@@ -149,6 +167,6 @@ def profile(
     if annotate is not None:
         present_profile.annotation(stdout, profiles[0], annotate)
     elif other is not None:
-        present_profile.comparison(stdout, profiles[0], profiles[1], as_json)
+        present_profile.comparison(stdout, profiles[0], profiles[1], as_json, counted)
     else:
-        present_profile.profile(stdout, profiles[0], as_json)
+        present_profile.profile(stdout, profiles[0], as_json, counted)

@@ -57,12 +57,13 @@ def _headline(console: Console, report: Report) -> None:
         )
     ratio = f" ({macs['executed'] / macs['nominal']:.2f}x)" if macs["nominal"] else ""
     console.print(f"  MACs   {macs['executed']:,} executed of {macs['nominal']:,} nominal{ratio}", highlight=False)
+    console.print(f"  cycles about {report['cycles']['estimated']:,} of a Cortex-M4, an estimate", highlight=False)
 
 
 def front(console: Console, points: Sequence[tuple[Report, Path | None, str]], as_json: bool) -> None:
     """The plans that `explore` found, from the fastest to the smallest, with their folders and commands."""
     if as_json:
-        keys = ("ram", "macs", "lower_bound")
+        keys = ("ram", "macs", "cycles", "lower_bound")
         rows = [
             {key: data[key] for key in keys} | {"folder": out and str(out), "command": line}
             for data, out, line in points
@@ -70,7 +71,7 @@ def front(console: Console, points: Sequence[tuple[Report, Path | None, str]], a
         console.print_json(json.dumps(rows))
         return
     table = Table(box=None, header_style="bold")
-    for title in ("", "RAM bytes", "arena", "MACs executed", "of nominal", "times the bound"):
+    for title in ("", "RAM bytes", "arena", "MACs executed", "of nominal", "cycles (estimate)", "times the bound"):
         table.add_column(title, justify="right")
     for index, (data, out, _) in enumerate(points):
         macs, bound = data["macs"], data["lower_bound"]
@@ -78,7 +79,8 @@ def front(console: Console, points: Sequence[tuple[Report, Path | None, str]], a
         gap = "" if bound["gap"] is None else f"{bound['gap']:.2f}"
         ram = data["ram"]
         name = str(out) if out is not None else str(index)
-        table.add_row(name, f"{ram['total']:,}", f"{ram['arena']:,}", f"{macs['executed']:,}", ratio, gap)
+        cycles = f"{data['cycles']['estimated']:,}"
+        table.add_row(name, f"{ram['total']:,}", f"{ram['arena']:,}", f"{macs['executed']:,}", ratio, cycles, gap)
     console.print(table)
     console.print("each is made by:", highlight=False)
     for _, _, line in points:
@@ -177,6 +179,7 @@ def _operators(console: Console, data: Report) -> None:
         "operator",
         "output",
         "MACs",
+        "cycles (est.)",
         "weights",
         "RAM live",
         "name",
@@ -191,6 +194,7 @@ def _operators(console: Console, data: Report) -> None:
             op["op"],
             "x".join(map(str, op["output"])),
             f"{op['macs']:,}",
+            f"{op['cycles']:,}",
             f"{op['weights']:,}",
             f"{op['ram']:,}",
             _short(op["name"], 48),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from itertools import groupby
 
 from rich.console import Console
@@ -15,21 +16,22 @@ HOT = 8
 """Functions in the list of the most expensive ones."""
 
 
-def profile(console: Console, found: Profile, as_json: bool) -> None:
-    """One inference, layer by layer."""
+def profile(console: Console, found: Profile, as_json: bool, counted: Sequence[int] = ()) -> None:
+    """One inference, layer by layer; ``counted``: the cycles that a board counted, if one did."""
     if as_json:
-        print(json.dumps(found.json(), indent=2))
+        print(json.dumps(found.json() | {"board_cycles": counted[0] if counted else None}, indent=2))
         return
     _headline(console, found)
     console.print(_layers(found), markup=False)
     _kernels(console, found)
     _summary(console, found.total)
+    _on_board(console, found, counted[:1])
 
 
-def comparison(console: Console, ours: Profile, other: Profile, as_json: bool) -> None:
-    """Two profiles side by side; layers are matched by name."""
+def comparison(console: Console, ours: Profile, other: Profile, as_json: bool, counted: Sequence[int] = ()) -> None:
+    """Two profiles side by side; layers are matched by name; ``counted``: cycles of both on a board, if given."""
     if as_json:
-        print(json.dumps({"profile": ours.json(), "other": other.json()}, indent=2))
+        print(json.dumps({"profile": ours.json(), "other": other.json(), "board_cycles": list(counted)}, indent=2))
         return
     _headline(console, ours)
     _headline(console, other)
@@ -37,8 +39,9 @@ def comparison(console: Console, ours: Profile, other: Profile, as_json: bool) -
     for row in compare_layers(ours, other):
         table.add_row(_short(row.name, 48), row.kernel, _number(row.ours), _number(row.other), _ratio(row))
     console.print(table, markup=False)
-    for one in (ours, other):
+    for index, one in enumerate((ours, other)):
         _summary(console, one.total)
+        _on_board(console, one, counted[index : index + 1])
 
 
 def annotation(console: Console, found: Profile, function: str) -> None:
@@ -69,10 +72,11 @@ def _headline(console: Console, found: Profile) -> None:
 
 def _layers(found: Profile) -> Table:
     names = ("layer", "kernel", "instructions", "cycles", "%", "MACs", "cycles/MAC", "% peak", "flash loads")
-    table = _table("Layers (cycles are estimates)", *names, "unaligned")
+    table = _table("Layers (cycles are estimates)", *names, "unaligned", "predicted")
     whole = found.total.cycles
     for layer in found.layers:
-        table.add_row(_short(layer.name, 28), layer.kernel, *_cells(layer.figures, whole))
+        error = "" if layer.error is None else f"{100 * layer.error:+.1f} %"
+        table.add_row(_short(layer.name, 28), layer.kernel, *_cells(layer.figures, whole), error)
     table.add_section()
     table.add_row("total", "", *_cells(found.total, whole), style="bold")
     return table
@@ -121,6 +125,16 @@ def _summary(console: Console, total: Figures) -> None:
         highlight=False,
         markup=False,
     )
+
+
+def _on_board(console: Console, found: Profile, counted: Sequence[int]) -> None:
+    for cycles in counted:
+        console.print(
+            f"{found.model} on the board: {cycles:,} cycles, counted; the estimate with the ART caches is "
+            f"{100 * (found.total.cycles_with_art / cycles - 1):+.1f} % off",
+            highlight=False,
+            markup=False,
+        )
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -1,6 +1,6 @@
-"""Measures networks on the emulated Cortex-M4 and prints the table of docs/benchmarks.md; cycles are estimates.
+"""Measures networks on the emulated Cortex-M4 and prints the tables of docs/benchmarks.md; cycles are estimates.
 
-usage: python scripts/benchmark.py [--into docs/benchmarks.md] [NETWORK or FILE.onnx ...]
+usage: python scripts/benchmark.py [--into docs/benchmarks.md] [--schedules speed,ram] [NETWORK or FILE.onnx ...]
 """
 
 from __future__ import annotations
@@ -8,17 +8,23 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from rnnc.bundle import read_bundle
 from rnnc.compile import Options, compile_model
 from rnnc.diagnostics import BudgetError
-from rnnc.profiler.profile import Figures, profile_bundle
-from rnnc.scheduler.auto import Mode
+from rnnc.profiler.profile import Figures, Profile, profile_bundle
+from rnnc.scheduler.choose import Optimize
+from rnnc.toolchain.cmsis import locate
 from rnnc.zoo import build as build_network
+
+SPARSE = " sparse"
+"""Ends the name of a network whose RNNPool matrices keep the paper's part of their weights."""
+SPARSITY = {"W": 0.5, "R": 0.3}
 
 NETWORKS = (
     "ds-cnn",
@@ -28,100 +34,166 @@ NETWORKS = (
     "mobilenetv2-0.35-144",
     "rnnpool-vww",
     "rnnpool-face-m4",
+    "rnnpool-face-m4" + SPARSE,
 )
-SCHEDULES: tuple[Mode, ...] = ("layer", "auto")
+SCHEDULES: tuple[Optimize, ...] = ("speed", "balanced", "ram")
 TARGET, ROOMY = "cortex-m4", "host"
-BEGIN, END = "<!-- benchmark table -->\n", "<!-- end of the table -->\n"
+WORKERS = 2
 
-HEAD = """| network | schedule | RAM | arena | stack | flash | code | MACs | instructions | cycles | per MAC | before |
-|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
-"""
-CYCLES = 9
-"""The column of estimated cycles."""
+RNNPOOL = "rnnpool_int"
+LIBRARY = "-DRNNC_RNNPOOL_LIBRARY=1"
+"""Matrix products by CMSIS-DSP's functions."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One network in one schedule; ``fits`` tells whether the target's memory was enough."""
+    """One network in one schedule; ``fits`` tells whether the target's memory was enough, ``library`` is the profile
+    with CMSIS-DSP's matrix products, of networks that have any."""
 
     network: str
-    schedule: Mode
+    schedule: Optimize
     fits: bool
     report: dict[str, Any]
-    figures: Figures
+    profile: Profile
+    library: Profile | None
 
-    def markdown(self, before: str) -> str:
-        """A line of the table; sizes in bytes. ``before`` are the cycles that the page had until now."""
-        ram, flash, macs = self.report["ram"], self.report["flash"], self.report["macs"]
-        figures = [
-            f"{ram['total']:,}{'' if self.fits else ' *'}",
-            f"{ram['arena']:,}",
-            f"{ram['stack']:,}",
-            f"{flash['total']:,}",
-            f"{flash['code']:,}",
-            f"{macs['executed']:,}",
-            f"{self.figures.instructions:,}",
-            f"{self.figures.cycles:,}",
-            f"{self.figures.cycles / macs['executed']:.2f}",
-            before,
-        ]
-        return f"| {self.network} | {self.schedule} | {' | '.join(figures)} |\n"
+    @property
+    def total(self) -> Figures:
+        return self.profile.total
+
+    @property
+    def rnnpool(self) -> tuple[int, int | None]:
+        """Cycles of the RNNPool layers, and what they are with the library."""
+        ours, theirs = (
+            sum(layer.figures.cycles for layer in profile.layers if layer.op == RNNPOOL) if profile else None
+            for profile in (self.profile, self.library)
+        )
+        return ours or 0, theirs
 
 
-def measure(network: str, schedule: Mode, folder: Path) -> Row:
+Column = tuple[str, Callable[[Row], str]]
+
+COLUMNS: tuple[Column, ...] = (
+    ("RAM", lambda row: f"{row.report['ram']['total']:,}{'' if row.fits else ' *'}"),
+    ("arena", lambda row: f"{row.report['ram']['arena']:,}"),
+    ("stack", lambda row: f"{row.report['ram']['stack']:,}"),
+    ("flash", lambda row: f"{row.report['flash']['total']:,}"),
+    ("code", lambda row: f"{row.report['flash']['code']:,}"),
+    ("MACs", lambda row: f"{row.report['macs']['executed']:,}"),
+    ("cycles", lambda row: f"{row.total.cycles:,}"),
+    ("per MAC", lambda row: f"{row.total.cycles / row.report['macs']['executed']:.2f}"),
+    ("predicted", lambda row: f"{100 * (row.report['cycles']['estimated'] / row.total.cycles - 1):+.1f} %"),
+)
+COMPARED = ("RAM", "flash", "cycles")
+"""Columns that have a neighbour with what the page said before."""
+
+KERNELS: tuple[Column, ...] = (
+    ("fused", lambda row: f"{row.rnnpool[0]:,}"),
+    ("CMSIS-DSP", lambda row: f"{row.rnnpool[1]:,}"),
+    ("times", lambda row: f"{(row.rnnpool[1] or 0) / row.rnnpool[0]:.2f}"),
+)
+
+Old = Mapping[tuple[str, str], Mapping[str, str]]
+"""What a page said: by network and schedule, by column."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the page, between two marks; the columns in ``compared`` stand beside what they were."""
+
+    mark: str
+    columns: tuple[Column, ...]
+    compared: tuple[str, ...]
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        return f"<!-- {self.mark} -->\n", f"<!-- end of {self.mark} -->\n"
+
+    def old(self, page: str) -> Old:
+        """The figures that a page shows; a column "before" belongs to the one at its left."""
+        lines = page.partition(self.ends[0])[2].partition(self.ends[1])[0].splitlines()
+        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+        return {(row[0], row[1]): dict(zip(rows[0], row, strict=False)) for row in rows[2:]}
+
+    def text(self, rows: Iterable[Row], old: Old) -> str:
+        names = [title for name, _ in self.columns for title in (name, "before")[: 1 + (name in self.compared)]]
+        lines = [f"| network | schedule | {' | '.join(names)} |", f"|---|---|{'--:|' * len(names)}"]
+        for row in rows:
+            before = old.get((row.network, row.schedule), {})
+            cells = []
+            for name, cell in self.columns:
+                cells += [cell(row)] + ([before.get(name, "")] if name in self.compared else [])
+            lines.append(f"| {row.network} | {row.schedule} | {' | '.join(cells)} |")
+        return "\n".join(lines) + "\n"
+
+    def replaced(self, page: str, table: str) -> str:
+        """The page with another table between the marks."""
+        begin, end = self.ends
+        before, _, rest = page.partition(begin)
+        _, mark, after = rest.partition(end)
+        if not mark:
+            raise SystemExit(f"the page lacks the lines {begin.strip()} and {end.strip()}")
+        return f"{before}{begin}{table}{end}{after}"
+
+
+NETWORK_TABLE = Table("benchmark table", COLUMNS, COMPARED)
+KERNEL_TABLE = Table("RNNPool table", KERNELS, ())
+
+
+def measure(network: str, schedule: Optimize) -> Row:
     """Compile and profile a network of the zoo, or an ONNX file.
 
     A network that does not fit the target is compiled for a target without limits, to say what it would need.
     """
-    model = Path(network)
-    if model.suffix != ".onnx":
-        model = folder / f"{network}.onnx"
-        model.write_bytes(build_network(network).SerializeToString())
-    bundle = folder / f"{model.stem}-{schedule}"
-    fits = True
-    try:
-        report = compile_model(Options(model, bundle, TARGET, "bench", schedule=schedule)).report
-    except BudgetError:
-        fits = False
-        report = compile_model(Options(model, bundle, ROOMY, "bench", schedule=schedule)).report
-    return Row(model.stem, schedule, fits, report, profile_bundle(read_bundle(bundle)).total)
+    print(f"{network}, {schedule}", file=sys.stderr)
+    with tempfile.TemporaryDirectory(prefix="rnnc-") as name:
+        model, bundle = Path(network), Path(name) / "bundle"
+        sparsity = SPARSITY if network.endswith(SPARSE) else None
+        if model.suffix != ".onnx":
+            model = Path(name) / "model.onnx"
+            model.write_bytes(build_network(network.removesuffix(SPARSE)).SerializeToString())
+        options = {"name": "bench", "optimize": schedule, "sparsity": sparsity, "method": "minmax"}
+        try:
+            report = compile_model(Options(model, bundle, TARGET, **options)).report  # type: ignore[arg-type]
+            fits = True
+        except BudgetError:
+            report = compile_model(Options(model, bundle, ROOMY, **options)).report  # type: ignore[arg-type]
+            fits = False
+        compiled = read_bundle(bundle)
+        has_rnnpool = any(op["op"] == RNNPOOL for op in report["ops"]) and locate() is not None
+        library = profile_bundle(compiled, flags=(LIBRARY,)) if has_rnnpool else None
+        label = model.stem if network.endswith(".onnx") else network
+        return Row(label, schedule, fits, report, profile_bundle(compiled), library)
 
 
-def measured(networks: Iterable[str]) -> Iterator[Row]:
-    with tempfile.TemporaryDirectory(prefix="rnnc-") as folder:
-        for network in networks:
-            for schedule in SCHEDULES:
-                print(f"{network}, {schedule}", file=sys.stderr)
-                yield measure(network, schedule, Path(folder))
+def measured(networks: Sequence[str], schedules: Sequence[Optimize]) -> Iterator[Row]:
+    """All networks in all schedules, in order."""
+    pairs = [(network, schedule) for network in networks for schedule in schedules]
+    with ProcessPoolExecutor(WORKERS) as pool:
+        yield from pool.map(measure, *zip(*pairs, strict=True))
 
 
-def old_cycles(page: str) -> dict[tuple[str, str], str]:
-    """The cycles that a page shows, by network and schedule."""
-    table = page.partition(BEGIN)[2].partition(END)[0]
-    rows = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in table.splitlines()[2:]]
-    return {(row[0], row[1]): row[CYCLES] for row in rows if len(row) > CYCLES}
-
-
-def replace_table(page: str, table: str) -> str:
-    """The page with another table between its two marks."""
-    before, _, rest = page.partition(BEGIN)
-    _, mark, after = rest.partition(END)
-    if not mark:
-        raise SystemExit("the page lacks the marks around the table")
-    return f"{before}{BEGIN}{table}{END}{after}"
+def schedules_of(text: str) -> tuple[Optimize, ...]:
+    chosen: tuple[Any, ...] = tuple(text.split(","))
+    if unknown := set(chosen) - set(get_args(Optimize)):
+        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: not among {', '.join(get_args(Optimize))}")
+    return chosen
 
 
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description="Measure networks on the emulated Cortex-M4.")
     parser.add_argument("networks", nargs="*", metavar="NETWORK", help="of the zoo, or FILE.onnx (default: the page's)")
-    parser.add_argument("--into", type=Path, metavar="PAGE", help="put the table into this page, too")
+    parser.add_argument("--schedules", type=schedules_of, default=SCHEDULES, help="speed, balanced, ram, by commas")
+    parser.add_argument("--into", type=Path, metavar="PAGE", help="put the tables into this page, too")
     chosen = parser.parse_args(arguments)
-    before = old_cycles(chosen.into.read_text(encoding="utf-8")) if chosen.into else {}
-    rows = measured(chosen.networks or NETWORKS)
-    table = HEAD + "".join(row.markdown(before.get((row.network, row.schedule), "")) for row in rows)
-    print(table, end="")
+    page = chosen.into.read_text(encoding="utf-8") if chosen.into else ""
+    rows = list(measured(chosen.networks or NETWORKS, chosen.schedules))
+    for table, shown in ((NETWORK_TABLE, rows), (KERNEL_TABLE, [row for row in rows if row.library])):
+        text = table.text(shown, table.old(page))
+        print(text)
+        page = table.replaced(page, text) if chosen.into else page
     if chosen.into is not None:
-        chosen.into.write_text(replace_table(chosen.into.read_text(encoding="utf-8"), table), encoding="utf-8")
+        chosen.into.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -30,11 +30,12 @@ REPORT_KEYS = {
     "ram": {"total", "arena", "stack", "static", "banks"},
     "flash": {"total", "weights", "code", "tables"},
     "macs": {"nominal", "executed"},
+    "cycles": {"estimated"},
     "lower_bound": {"bytes", "of", "gap", "frames", "row_cut", "partial_sums", "one_job", "layerwise"},
     "peak": {"step", "live_bytes", "buffers"},
     "stages": None,
     "buffers": {"name", "offset", "size", "bank", "first_step", "last_step"},
-    "ops": {"name", "op", "macs", "ram", "weights"},
+    "ops": {"name", "op", "macs", "cycles", "ram", "weights"},
 }
 COMMANDS = [(name,) for name in cli.commands if name != "zoo"] + [("zoo", "list"), ("zoo", "export"), ("zoo",)]
 

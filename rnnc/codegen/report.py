@@ -65,6 +65,7 @@ def build_report(
     modes = Options(plan.input_mode, plan.output_mode)
     static = static_bytes(program)
     weights = sum(array.bytes for array in program.arrays)
+    ops = _ops(graph, plan, program)
     return {
         "model": program.name,
         "source": graph.name,
@@ -90,13 +91,14 @@ def build_report(
             "tables": measured.constants - weights if measured else None,
         },
         "macs": {"nominal": graph.nominal_macs, "executed": plan.executed_macs},
+        "cycles": {"estimated": sum(op["cycles"] for op in ops)},
         "lower_bound": bound_report(bounds, one_job(Network(graph), modes), plan.arena),
         "search": optimality(scheduled, bounds.bytes),
         "stages": [asdict(stage) for stage in plan.stages],
         "buffers": [_buffer(buffer) for buffer in plan.buffers],
         "peak": {"step": plan.peak_step, "live_bytes": plan.live_peak, "buffers": list(plan.peak_buffers)},
         "steps": plan.jobs,
-        "ops": _ops(graph, plan, program),
+        "ops": ops,
         "inputs": [_port(port) for port in program.inputs],
         "outputs": [_port(port) for port in program.outputs],
         "stack_path": list(measured.stack_path) if measured else [],
@@ -145,7 +147,7 @@ def _port(port: Any) -> dict[str, Any]:
 
 
 def _ops(graph: Graph, plan: Plan, program: CProgram) -> list[dict[str, Any]]:
-    """Per operator in order of execution; ``ram`` is the most that is in use while it runs."""
+    """Per operator in order of execution; ``ram`` is the most that is in use while it runs, ``cycles`` an estimate."""
     by_name = {node.name: node for node in graph.nodes}
     order = [name for stage in plan.stages for name in stage.nodes]
     most = most_in_use(graph, plan)
@@ -159,6 +161,7 @@ def _ops(graph: Graph, plan: Plan, program: CProgram) -> list[dict[str, Any]]:
                 "op": node.op.name,
                 "kernel": program.ops[index].kernel,
                 "macs": op.macs(node.input_types, node.output.type),
+                "cycles": op.cycles(node.input_types, node.output.type),
                 "ram": most[name],
                 "weights": op.weight_bytes(),
                 "choices": list(op.choices()),

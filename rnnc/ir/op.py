@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rnnc.ir.channels import BoolArray, ChannelIndex, ChannelRange, KeptChannels
+from rnnc.ir.costs import Work, cycles, is_measured
 from rnnc.ir.fixedpoint import Arithmetic
 from rnnc.ir.types import Array, FloatArray, TensorType
 
@@ -201,6 +202,23 @@ class IntOp(Op):
     def macs(self, inputs: Sequence[TensorType], output: TensorType) -> int:
         """Multiply-accumulates executed for the whole output."""
         return 0
+
+    def work(self, inputs: Sequence[TensorType], output: TensorType) -> tuple[Work, ...]:
+        """How often the kernel's loops run for the whole output, from which `cycles` follows; operators that call
+        others' kernels have several parts."""
+        counts = {
+            "jobs": self.jobs(inputs, output),
+            "pixels": output.height * output.width,
+            "inputs": sum(x.elements for x in inputs),
+            "outputs": output.elements,
+            "macs": self.macs(inputs, output),
+        }
+        return (Work(self.name, counts),)
+
+    def cycles(self, inputs: Sequence[TensorType], output: TensorType) -> int:
+        """Cycles of a Cortex-M4 for the whole output, an estimate: see rnnc.ir.costs."""
+        work = self.work(inputs, output)
+        return cycles(work if is_measured(work) else IntOp.work(self, inputs, output))
 
     def scratch_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
         """Scratch of one job, the largest over all kernel implementations."""

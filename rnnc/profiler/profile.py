@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -83,12 +83,23 @@ class Figures:
 
 @dataclass(frozen=True)
 class LayerProfile:
-    """One operator, or the engine (``kernel`` empty)."""
+    """One operator, or the engine (``kernel`` empty); ``predicted`` are the cycles that the compiler reckoned with."""
 
     name: str
     op: str
     kernel: str
     figures: Figures
+    predicted: int | None = None
+
+    @property
+    def error(self) -> float | None:
+        """Of the prediction, relative to the estimate from the run."""
+        return None if self.predicted is None else self.predicted / max(self.figures.cycles, 1) - 1
+
+    def json(self) -> dict[str, Any]:
+        """Stable keys, for scripts."""
+        names = {"name": self.name, "op": self.op, "kernel": self.kernel, "predicted": self.predicted}
+        return names | self.figures.json()
 
 
 @dataclass(frozen=True)
@@ -140,20 +151,24 @@ class Profile:
             "estimate": True,
             "timing": asdict(self.timing),
             "total": self.total.json(),
-            "layers": [{"name": x.name, "op": x.op, "kernel": x.kernel, **x.figures.json()} for x in self.layers],
+            "layers": [layer.json() for layer in self.layers],
             "kernels": [{"kernel": name, **figures.json()} for name, figures in self.kernels.items()],
             "functions": [{"function": name, "cycles": cycles} for name, cycles in self.functions.items()],
         }
 
 
-def profile_bundle(bundle: Bundle, timing: Timing = Timing()) -> Profile:  # noqa: B008 - frozen
-    """Build the bundle for QEMU's Cortex-M4, run its self-test and estimate its cycles.
+def profile_bundle(
+    bundle: Bundle,
+    timing: Timing = Timing(),  # noqa: B008 - frozen
+    flags: Sequence[str] = (),
+) -> Profile:
+    """Build the bundle for QEMU's Cortex-M4, run its self-test and estimate its cycles; ``flags`` go to the compiler.
 
     Raises CompileError if a tool is missing or the program fails.
     """
     board = load_board(BOARD)
     with tempfile.TemporaryDirectory(prefix="rnnc-") as name:
-        image = build(bundle.folder, board, Path(name), cmsis=locate())
+        image = build(bundle.folder, board, Path(name), cmsis=locate(), extra_flags=flags)
         listing = read_listing(image.elf)
         counts = count(image, board, listing, job_order(bundle), len(bundle.graph.nodes))
     return combine(bundle, listing, counts, timing)
@@ -172,7 +187,7 @@ def combine(bundle: Bundle, listing: Listing, counts: Counts, timing: Timing) ->
     """The profile that follows from what was counted."""
     engine, *figures = estimate(listing, counts, timing)
     layers = [
-        LayerProfile(op["name"], op["op"], op["kernel"], counted + Figures(macs=op["macs"]))
+        LayerProfile(op["name"], op["op"], op["kernel"], counted + Figures(macs=op["macs"]), op["cycles"])
         for op, counted in zip(bundle.report["ops"], figures, strict=True)
     ]
     layers.append(LayerProfile(ENGINE, "", "", engine))

@@ -69,7 +69,12 @@ def choose(graph: Graph, wish: Wish, progress: Callable[[int], None] = silent) -
     The caller takes the first that serves it: what C and stack they need is not known here. Raises BudgetError where
     nothing fits, CompileError for what cannot be scheduled.
     """
-    if wish.mode == "layer" or (wish.optimize == "speed" and wish.ram is None):
+    if wish.optimize == "speed" and wish.ram is None:
+        variants = Variants(graph)
+        fastest = variants.apply(variants.fastest())
+        yield Scheduled(fastest, wish.plan(fastest), 1, variants.count)
+        return
+    if wish.mode == "layer":
         yield Scheduled(graph, wish.plan(graph), 1, Variants(graph).count)
         return
     search = Search(graph, Options(wish.input_mode, wish.output_mode, wish.sliding), progress)
@@ -110,6 +115,7 @@ def _in_turn(search: Search, wish: Wish) -> Iterator[tuple[Candidate, ...]]:
         yield from ((search.leanest(effort), search.frugal(effort)) for effort in efforts)
         return
     budget = wish.ram - wish.reserved
+    yield (search.candidate(search.variants.fastest()),)
     yield (search.leanest("speed"),)
     yield from ((search.within(int(budget * part), "once"),) for part in SQUEEZES)
     yield from ((candidate,) for candidate in walk.front(search) if candidate.peak <= budget * HOPE)

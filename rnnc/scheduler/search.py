@@ -18,7 +18,7 @@ from rnnc.scheduler.execution import Network
 from rnnc.scheduler.offsets import quick_size
 from rnnc.scheduler.rows import cut_rows
 from rnnc.scheduler.segments import Costs, Options, Peaks
-from rnnc.scheduler.variants import Choice, Variants, by_gain, extra_macs
+from rnnc.scheduler.variants import Choice, Variants, by_gain, extra_cycles, extra_macs
 
 Effort = Literal["speed", "once", "ram"]
 """What may be paid for RAM: nothing; slower kernels, but no MAC done twice; anything."""
@@ -27,12 +27,13 @@ Effort = Literal["speed", "once", "ram"]
 @dataclass(frozen=True, eq=False)
 class Candidate:
     """A configuration: ``graph`` is what remains to be scheduled, ``peak`` the bytes that it needs about,
-    ``extra_macs`` what it computes beyond the graph it was made from."""
+    ``extra_macs`` and ``extra_cycles`` (an estimate) what it computes and takes beyond the graph it was made from."""
 
     graph: Graph
     choice: Choice
     peak: int
     extra_macs: int
+    extra_cycles: int
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,8 @@ class Search:
         return (self.candidate(dict(key)) for key in list(self._known))
 
     def candidate(self, choice: Choice) -> Candidate:
-        return Candidate(self.variants.apply(choice), choice, self.peak(choice), extra_macs(self.variants, choice))
+        extra = extra_macs(self.variants, choice), extra_cycles(self.variants, choice)
+        return Candidate(self.variants.apply(choice), choice, self.peak(choice), *extra)
 
     def leanest(self, effort: Effort) -> Candidate:
         """The configuration of least peak, fast wherever that costs nothing."""

@@ -20,18 +20,22 @@ Choice = Mapping[str, int]
 class Option:
     """An operator that can take the place of a node and of those before it that it ``absorbs``, the first one first.
 
-    ``extra_macs``: what it computes more than the operators it stands for.
+    ``extra_macs``: what it computes more than the operators it stands for; ``extra_cycles``: how much longer that
+    takes, an estimate that may be negative.
     """
 
     op: IntOp
     absorbs: tuple[Node, ...] = ()
     extra_macs: int = 0
+    extra_cycles: int = 0
 
 
 class Variants:
-    """The options of every node of a graph of integer operators, the fastest first; number 0 is the node itself."""
+    """The options of every node of a graph of integer operators; number 0 is the node itself, and of each kind the
+    fastest come first and the leanest last."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, beaten: bool = False) -> None:
+        """``beaten``: also options that are no better in anything than a leaner one of their kind."""
         self.graph = graph
         self.options: dict[str, tuple[Option, ...]] = {}
         before = _absorbable(graph)
@@ -39,6 +43,8 @@ class Variants:
             options = [*_leaner(node)]
             for chain in _chains(before, node):
                 options += _fused(chain)
+            if not beaten:
+                options = [one for index, one in enumerate(options) if not _is_beaten(one, options[index + 1 :])]
             if options:
                 self.options[node.name] = (Option(_op(node)), *options)
 
@@ -53,6 +59,14 @@ class Variants:
             name: max(index for index, option in enumerate(options) if recompute or option.extra_macs <= 0)
             for name, options in self.options.items()
         }
+
+    def fastest(self) -> dict[str, int]:
+        """Of each node the option that takes the fewest cycles."""
+        quickest = {
+            name: min((option.extra_cycles, index) for index, option in enumerate(options))
+            for name, options in self.options.items()
+        }
+        return {name: index for name, (_, index) in quickest.items()}
 
     def in_force(self, choice: Choice) -> dict[str, Option]:
         """The chosen options by node, without those of nodes that are absorbed by later ones."""
@@ -92,11 +106,22 @@ def _op(node: Node) -> IntOp:
     return node.op
 
 
+def _is_beaten(option: Option, leaner: Sequence[Option]) -> bool:
+    """Whether one of its kind among those that need less memory is no slower and computes no more."""
+    return any(
+        type(other.op) is type(option.op)
+        and other.absorbs == option.absorbs
+        and other.extra_macs <= option.extra_macs
+        and other.extra_cycles <= option.extra_cycles
+        for other in leaner
+    )
+
+
 def _leaner(node: Node) -> Iterator[Option]:
-    op = _op(node)
-    macs = op.macs(node.input_types, node.output.type)
-    for other in op.leaner(node.input_types, node.output.type):
-        yield Option(other, (), other.macs(node.input_types, node.output.type) - macs)
+    op, types, output = _op(node), node.input_types, node.output.type
+    macs, cycles = op.macs(types, output), op.cycles(types, output)
+    for other in op.leaner(types, output):
+        yield Option(other, (), other.macs(types, output) - macs, other.cycles(types, output) - cycles)
 
 
 def _absorbable(graph: Graph) -> dict[str, Node]:
@@ -127,11 +152,14 @@ def _fused(chain: Sequence[Node]) -> Iterator[Option]:
     if any(len(node.inputs) != 1 for node in chain[1:]):
         return
     inputs, outputs = chain[0].input_types, [node.output.type for node in chain]
-    macs = sum(_op(node).macs(node.input_types, node.output.type) for node in chain)
     ops = [_op(node) for node in chain]
+    types = [(node.input_types, node.output.type) for node in chain]
+    macs = sum(op.macs(*given) for op, given in zip(ops, types, strict=True))
+    cycles = sum(op.cycles(*given) for op, given in zip(ops, types, strict=True))
     for kind in INT_OPS:
         for op in kind.fusions(ops, inputs, outputs):
-            yield Option(op, tuple(chain[:-1]), op.macs(inputs, outputs[-1]) - macs)
+            extra = op.macs(inputs, outputs[-1]) - macs, op.cycles(inputs, outputs[-1]) - cycles
+            yield Option(op, tuple(chain[:-1]), *extra)
 
 
 def extra_macs(variants: Variants, choice: Choice) -> int:
@@ -146,12 +174,20 @@ def smaller(variants: Variants, name: str, index: int) -> list[int]:
     return [number for price, number in sorted(last.items()) if number > index and price >= options[index].extra_macs]
 
 
-def by_gain(variants: Variants, names: Sequence[str]) -> list[str]:
-    """Nodes in the order in which a fast option is worth having: the most MACs first."""
+def extra_cycles(variants: Variants, choice: Choice) -> int:
+    """Estimated cycles of a choice beyond those of the graph as it is."""
+    made, given = (
+        sum(_op(node).cycles(node.input_types, node.output.type) for node in graph.nodes)
+        for graph in (variants.apply(choice), variants.graph)
+    )
+    return made - given
 
-    def gain(name: str) -> tuple[int, int]:
-        options = variants.options[name]
-        node = next(node for node in variants.graph.nodes if node.name == name)
-        return -max(option.extra_macs for option in options), -_op(node).macs(node.input_types, node.output.type)
+
+def by_gain(variants: Variants, names: Sequence[str]) -> list[str]:
+    """Nodes in the order in which a fast option is worth having: the most cycles to be saved first."""
+
+    def gain(name: str) -> int:
+        prices = [option.extra_cycles for option in variants.options[name]]
+        return min(prices) - max(prices)
 
     return sorted(names, key=gain)

@@ -11,6 +11,7 @@ from rnnc.toolchain.tools import find_tool, first_lines, run_tool
 
 _FLASH_SECONDS = 180.0
 _CHECK_SECONDS = 20.0
+_RUN_MILLISECONDS = 100_000
 
 _NO_PROBE = re.compile(
     r"open failed|unable to find|no device found|libusb_open\(\) failed|LIBUSB_ERROR_(?!ACCESS)",
@@ -19,6 +20,7 @@ _NO_PROBE = re.compile(
 _NO_ACCESS = re.compile(r"LIBUSB_ERROR_ACCESS")
 _NO_TARGET = re.compile(r"init mode failed|unable to connect to the target|target voltage", re.IGNORECASE)
 _MISMATCH = re.compile(r"verify failed|checksum mismatch|contents differ", re.IGNORECASE)
+_NO_END = re.compile(r"timed out while waiting for target halted", re.IGNORECASE)
 _ERROR_LINE = re.compile(r"^(?:Error|.*\.cfg:\d+: Error): ?.*$", re.MULTILINE)
 
 # Ends the debug session in the core too: with C_DEBUGEN left on, the firmware's question for a semihosting
@@ -56,10 +58,25 @@ def flash(elf: Path, board: Board) -> None:
         raise flash_error(done.stderr, board)
 
 
+def run_command(elf: Path, board: Board) -> list[str | Path]:
+    """The command that programs an image and runs it to its end, its console and files served by semihosting."""
+    config = _config(board)
+    program = f"program {{{elf.resolve()}}} verify"
+    steps = (program, "reset halt", "arm semihosting enable", "resume", f"wait_halt {_RUN_MILLISECONDS}", "shutdown")
+    return [find_tool("openocd"), "-f", config, *(part for step in steps for part in ("-c", step))]
+
+
 def flash_error(log: str, board: Board) -> CompileError:
     """What OpenOCD's messages mean."""
     if _MISMATCH.search(log):
         return VerificationError("the flash does not hold what was written", where=board.name, why=_errors(log))
+    if _NO_END.search(log):
+        return CompileError(
+            "the program on the board did not end",
+            where=board.name,
+            why=_errors(log),
+            remedy="press reset and try again; `rnnc verify OUT --on qemu` tells whether the program is right",
+        )
     if _NO_ACCESS.search(log):
         return CompileError(
             "the debug probe may not be used by this user",

@@ -1,4 +1,4 @@
-"""Runs an image, natively or in QEMU, and brings back its outputs, cycles and traces."""
+"""Runs an image, natively, in QEMU or on a board, and brings back its outputs, cycles and traces."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rnnc.diagnostics import CompileError
 from rnnc.target import Board
+from rnnc.toolchain import openocd
 from rnnc.toolchain.cc import Image
 from rnnc.toolchain.tools import find_tool, first_lines, run_tool
 
@@ -29,8 +30,8 @@ class RunResult:
     """What a run left behind.
 
     ``outputs`` are the bytes of all outputs of all runs, ``cycles`` one figure per run (QEMU: instructions;
-    host: nanoseconds), ``stack`` the bytes of stack that were used (None on a host), ``trace`` the bytes of
-    trace.bin, ``checksum`` the FNV-1a hash of a self-test's outputs (None otherwise), ``log`` the console.
+    host: nanoseconds; a board: its own count), ``stack`` the bytes of stack that were used (None on a host), ``trace``
+    the bytes of trace.bin, ``checksum`` the FNV-1a hash of a self-test's outputs (None otherwise), ``log`` the console.
     """
 
     outputs: bytes
@@ -81,6 +82,8 @@ def run_image(
         done = run_tool(command, cwd=folder, timeout=timeout)
         # QEMU hands the guest's console to its own stderr.
         log = done.stdout + done.stderr
+        if board.runner == "openocd" and done.returncode != 0:
+            raise openocd.flash_error(log, board)
         _check_guest(done.returncode, log, board)
         trace_file = folder / "trace.bin"
         if trace and not trace_file.exists():
@@ -98,6 +101,8 @@ def run_image(
 def _command(image: Image, board: Board, plugin: str | None) -> list[str | Path]:
     if board.is_host:
         return [image.elf.resolve()]
+    if board.runner == "openocd" and plugin is None:
+        return openocd.run_command(image.elf, board)
     if board.runner != "qemu" or board.machine is None:
         raise CompileError(
             f"images for the board '{board.name}' do not run on this computer",

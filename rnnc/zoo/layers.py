@@ -166,8 +166,10 @@ class Network:
         y = self.conv_bn(y, channels, centred(1), activation="")
         return self.node("Add", [x, y], x.shape) if x.shape == y.shape else y
 
-    def rnnpool(self, x: Tensor, hidden: tuple[int, int], window: Window) -> Tensor:
-        """RNNPool with FastGRNN cells of h1 and h2 = ``hidden`` units: 4 * h2 channels."""
+    def rnnpool(
+        self, x: Tensor, hidden: tuple[int, int], window: Window, gates: tuple[str, str] = ("Sigmoid", "Tanh")
+    ) -> Tensor:
+        """RNNPool with FastGRNN cells of h1 and h2 = ``hidden`` units: 4 * h2 channels; ``gates``: gate and update."""
         name = self._next("rnnpool")
         names = []
         for n, (inputs, h) in enumerate(((x.channels, hidden[0]), hidden), 1):
@@ -184,6 +186,8 @@ class Network:
                 kernel_shape=window.kernel,
                 strides=window.strides,
                 pads=window.pads,
+                gate_activation=gates[0],
+                update_activation=gates[1],
                 name=name,
             )
         )

@@ -12,12 +12,15 @@ from click.testing import CliRunner
 
 from rnnc.bundle import Bundle, read_bundle
 from rnnc.cli import cli
+from rnnc.diagnostics import CompileError
+from rnnc.profiler import board
 from rnnc.profiler.profile import BOARD, ENGINE, Figures, Profile, job_order, profile_bundle
 from rnnc.profiler.timing import Timing
 from rnnc.target import load_board
+from rnnc.toolchain import openocd
 from rnnc.toolchain.cc import build
 from rnnc.toolchain.cmsis import locate
-from rnnc.toolchain.run import run_image
+from rnnc.toolchain.run import RunResult, run_image
 from tests.small_models import MODELS
 
 
@@ -80,9 +83,9 @@ def test_instructions_are_those_that_the_emulator_counts(pooled: tuple[Bundle, P
     """With -icount, on the same self-test. That sees the returns of the hooks too, but not what the firmware does
     around each step of the engine (two looks at a timer and less than 40 instructions)."""
     bundle, profile = pooled
-    board = load_board(BOARD)
-    image = build(bundle.folder, board, tmp_path / "build", cmsis=locate())
-    (counted,) = run_image(image, board, None).cycles
+    emulated = load_board(BOARD)
+    image = build(bundle.folder, emulated, tmp_path / "build", cmsis=locate())
+    (counted,) = run_image(image, emulated, None).cycles
     steps = bundle.plan.jobs // 64 + 1
     assert -40 * steps <= counted - profile.total.instructions <= 2 * bundle.plan.jobs
 
@@ -131,6 +134,34 @@ def test_text_calls_every_figure_an_estimate(bundles: dict[str, Path]) -> None:
     compared = rnnc("profile", bundles["rows"], "--compare", bundles["stream"])
     assert "first / second" in compared
     assert compared.count("an estimate") == 2
+
+
+def test_layers_say_how_well_they_were_predicted(bundles: dict[str, Path]) -> None:
+    data = json.loads(rnnc("profile", bundles["rows"], "--json"))
+    report = read_bundle(bundles["rows"]).report
+    assert [layer["predicted"] for layer in data["layers"]] == [*(op["cycles"] for op in report["ops"]), None]
+    assert data["board_cycles"] is None
+
+
+def test_without_a_board_it_says_so(bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise openocd.flash_error("Error: open failed", load_board("stm32f439"))
+
+    monkeypatch.setattr(board, "run_image", refuse)
+    with pytest.raises(CompileError, match="no debug probe was found"):
+        rnnc("profile", bundles["rows"], "--on", "board")
+
+
+def test_what_a_board_counts_stands_beside_the_estimate(
+    bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = RunResult(b"", (1_000_000,), None, b"", 0, "")
+    monkeypatch.setattr(board, "run_image", lambda *_: counted)
+    text = rnnc("profile", bundles["rows"], "--on", "board")
+    assert "on the board: 1,000,000 cycles, counted" in text
+    assert json.loads(rnnc("profile", bundles["rows"], "--on", "board", "--json"))["board_cycles"] == 1_000_000
+    with pytest.raises(CompileError, match="not a board that is connected by a probe"):
+        rnnc("profile", bundles["rows"], "--on", "board", "--board", "host")
 
 
 def test_a_function_can_be_annotated(bundles: dict[str, Path]) -> None:

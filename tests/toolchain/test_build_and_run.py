@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
@@ -242,10 +243,37 @@ def test_unwritable_cache_does_not_matter(bundle: Path, tmp_path: Path, monkeypa
     assert run_image(build(bundle, board, tmp_path / "out"), board, INPUT).outputs == plus_one(INPUT)
 
 
-def test_stm32_images_are_not_run_here(bundle: Path, tmp_path: Path) -> None:
+def test_stm32_images_need_a_board(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     board = load_board("stm32f439")
-    with pytest.raises(CompileError, match="do not run on this computer"):
-        run_image(build(bundle, board, tmp_path / "out"), board, INPUT)
+    image = build(bundle, board, tmp_path / "out")
+    stand_in(tmp_path / "bin", monkeypatch, "echo 'Error: open failed' >&2; exit 1")
+    with pytest.raises(CompileError, match="no debug probe was found"):
+        run_image(image, board, INPUT)
+
+
+def test_what_a_board_prints_is_read(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No board takes part: a stand-in for OpenOCD prints what the firmware would, and keeps what it was asked for."""
+    board = load_board("stm32f439")
+    image = build(bundle, board, tmp_path / "out")
+    printed = "rnnc: self-test cycles 123456 checksum 0x0badcafe"
+    asked = stand_in(tmp_path / "bin", monkeypatch, f"echo '{printed}' >&2")
+    result = run_image(image, board, None)
+    assert (result.cycles, result.checksum) == ((123456,), 0x0BADCAFE)
+    commands = asked.read_text()
+    assert commands.index("verify") < commands.index("arm semihosting enable") < commands.index("wait_halt")
+    stand_in(tmp_path / "bin", monkeypatch, "echo 'Error: timed out while waiting for target halted' >&2; exit 1")
+    with pytest.raises(CompileError, match="did not end"):
+        run_image(image, board, None)
+
+
+def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Path:
+    """A program in the place of openocd; its arguments go to the file that is returned."""
+    folder.mkdir(exist_ok=True)
+    program = folder / "openocd"
+    program.write_text(f'#!/bin/sh\necho "$@" > {folder}/asked\n{script}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return folder / "asked"
 
 
 def test_model_stack_is_that_of_the_call(bundle: Path) -> None:

@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from rnnc.diagnostics import CompileError
+from rnnc.ir.costs import Work
 from rnnc.ir.fixedpoint import Arithmetic, Int8Array, Int32Array, Requant
 from rnnc.ir.graph import Value
 from rnnc.ir.importing import Builder, SourceNode
 from rnnc.ir.op import Const, FloatOp, IntOp, Kernel, LinearFloatOp, Sample, Table, Window, WindowRows
 from rnnc.ir.ops.conv_packing import column_length, pack_columns, pack_rows
+from rnnc.ir.ops.conv_work import conv_work
 from rnnc.ir.ops.linear import (
     accumulator_bound,
     clamp_range,
@@ -210,6 +212,9 @@ class Conv2D(LinearOp):
     def macs(self, inputs: Sequence[TensorType], output: TensorType) -> int:
         return output.elements * int(np.prod(self.weight.shape[1:]))
 
+    def work(self, inputs: Sequence[TensorType], output: TensorType) -> tuple[Work, ...]:
+        return (conv_work(self, inputs[0], output),)
+
     def scratch_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
         if self.depthwise:
             return output.channels + -output.channels % 4 if self.kind == "depthwise3x3" else 0
@@ -257,6 +262,11 @@ class Conv2D(LinearOp):
 
     def with_weights(self, weight: Int8Array, bias: Int32Array, requant: Requant, groups: int) -> Conv2D:
         return replace(self, weight=weight, bias=bias, requant=requant, group=groups)
+
+    def first_channels(self, channels: int) -> Conv2D:
+        """The same with its first output channels only; of a depthwise one those of its input, too."""
+        group = channels if self.depthwise else 1
+        return replace(self, weight=self.weight[:channels], bias=self.bias[:channels], group=group)
 
     def kernel(self, inputs: Sequence[TensorType], output: TensorType) -> Kernel:
         members = {

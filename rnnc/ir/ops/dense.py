@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rnnc.diagnostics import CompileError
+from rnnc.ir.costs import Work
 from rnnc.ir.fixedpoint import Arithmetic, Int8Array, Int32Array, Requant
 from rnnc.ir.graph import Value
 from rnnc.ir.importing import Builder, SourceNode
@@ -139,6 +140,20 @@ class DenseInt(LinearOp):
 
     def macs(self, inputs: Sequence[TensorType], output: TensorType) -> int:
         return self.weight.size
+
+    def work(self, inputs: Sequence[TensorType], output: TensorType) -> tuple[Work, ...]:
+        pairs, odd = divmod(output.channels, 2)
+        height, row_size = inputs[0].height, inputs[0].width * inputs[0].channels
+        counts = {
+            "jobs": 1,
+            "pairs": pairs,
+            "rows": pairs * height,
+            "steps": pairs * height * (row_size // 4),
+            "tails": pairs * height if row_size % 4 else 0,
+            "odd macs": odd * height * row_size,
+            f"outputs {self.requant.arithmetic}": output.channels,
+        }
+        return (Work(self.name, counts),)
 
     def weight_bytes(self) -> int:
         per_channel = 8 if self.requant.arithmetic == "fast" else 9  # bias, multiplier and shift

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rnnc.diagnostics import CompileError
+from rnnc.ir.costs import Work
 from rnnc.ir.fixedpoint import (
     Arithmetic,
     Int64Array,
@@ -281,6 +282,10 @@ class MulInt8(ElementwiseInt):
     def compute(self, windows: Sequence[WindowRows]) -> npt.NDArray[np.int64]:
         a, b = (window.values[:, 0] for window in windows)
         return self.requant.apply((a - self.zero_point_a) * (b - self.zero_point_b))
+
+    def work(self, inputs: Sequence[TensorType], output: TensorType) -> tuple[Work, ...]:
+        (work,) = super().work(inputs, output)
+        return (replace(work, kernel=f"{self.name} {self.requant.arithmetic}"),)
 
     def weight_bytes(self) -> int:
         return 4

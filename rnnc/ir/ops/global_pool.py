@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from rnnc.ir.costs import Work
 from rnnc.ir.fixedpoint import (
     Arithmetic,
     Int64Array,
@@ -130,6 +131,17 @@ class GlobalAverage(Accumulating):
 
     def state_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
         return 4 * output.channels
+
+    def work(self, inputs: Sequence[TensorType], output: TensorType) -> tuple[Work, ...]:
+        rows, (quads, singles) = inputs[0].height, divmod(output.channels, 4)
+        counts = {
+            "jobs": rows,
+            "quads": rows * quads,
+            "steps": rows * inputs[0].width * quads,
+            "single steps": rows * inputs[0].width * singles,
+            "outputs": output.channels,
+        }
+        return (Work(self.name, counts),)
 
     def weight_bytes(self) -> int:
         return 5

@@ -13,9 +13,11 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from rnnc.ir.costs import Work
 from rnnc.ir.fixedpoint import Arithmetic
 from rnnc.ir.op import Field, IntOp, Kernel, Sample, Window, WindowRows
 from rnnc.ir.ops.conv import Conv2D, Pads, Pair
+from rnnc.ir.ops.inverted_work import inverted_work, separable_work
 from rnnc.ir.ops.linear import accumulator_bound, random_requant
 from rnnc.ir.types import Quant, TensorType
 
@@ -71,6 +73,9 @@ class Separable(IntOp):
 
     def macs(self, inputs: Sequence[TensorType], output: TensorType) -> int:
         return output.height * output.width * (self.depthwise.weight.size + self.project.weight.size)
+
+    def work(self, inputs: Sequence[TensorType], output: TensorType) -> tuple[Work, ...]:
+        return tuple(separable_work(self, inputs[0], output))
 
     def scratch_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
         part = TensorType((output.height, self.tile, inputs[0].channels), "int8")
@@ -201,14 +206,20 @@ class InvertedBottleneck(IntOp):
         """Wide columns, padding included, that ``width`` output pixels read."""
         return int((width - 1) * self.depthwise.strides[1] + self.depthwise.weight.shape[2])
 
-    def macs(self, inputs: Sequence[TensorType], output: TensorType) -> int:
+    def made_rows(self, wide: TensorType, output: TensorType) -> int:
+        """Wide rows that are made, those that are made again included."""
         made = np.arange(output.height)[:, None] * self.stride - self.depthwise.pads[0] + np.arange(self.rows)
-        wide = self._wide(inputs[0])
         made = made[(made >= 0) & (made < wide.height)]
-        rows = len(np.unique(made)) if self.keep else len(made)
+        return len(np.unique(made)) if self.keep else len(made)
+
+    def macs(self, inputs: Sequence[TensorType], output: TensorType) -> int:
+        wide = self._wide(inputs[0])
         columns = min(wide.width, self._reach(output.width) - self.depthwise.pads[1])
-        expansion = rows * columns * self.expand.weight.size
+        expansion = self.made_rows(wide, output) * columns * self.expand.weight.size
         return expansion + output.height * output.width * (self.depthwise.weight.size + self.project.weight.size)
+
+    def work(self, inputs: Sequence[TensorType], output: TensorType) -> tuple[Work, ...]:
+        return tuple(inverted_work(self, inputs[0], output))
 
     def scratch_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
         wide, fresh = self._wide(inputs[0]), self.rows - self.kept_rows

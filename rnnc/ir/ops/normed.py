@@ -12,6 +12,7 @@ from typing import ClassVar, cast
 import numpy as np
 import numpy.typing as npt
 
+from rnnc.ir.costs import Work
 from rnnc.ir.fixedpoint import Arithmetic
 from rnnc.ir.op import Field, IntOp, Kernel, Sample, Window, WindowRows
 from rnnc.ir.ops.conv import Conv2D, Pads, Pair
@@ -64,6 +65,13 @@ class NormedConv(IntOp):
 
     def macs(self, inputs: Sequence[TensorType], output: TensorType) -> int:
         return self.conv.macs(inputs, output)
+
+    def work(self, inputs: Sequence[TensorType], output: TensorType) -> tuple[Work, ...]:
+        window = self.windows(inputs)[0]
+        rows = int(window.taps(np.arange(output.height), inputs[0].height)[1].sum())
+        normed = TensorType((rows, *inputs[0].shape[1:]))
+        own = Work(self.name, {"jobs": output.height, "rows": rows})
+        return (*self.norm.work([normed], normed), *self.conv.work(inputs, output), own)
 
     def scratch_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
         rows = int(self.conv.weight.shape[1]) * inputs[0].row_bytes

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rnnc.diagnostics import CompileError
+from rnnc.ir.costs import Work
 from rnnc.ir.fixedpoint import Arithmetic, Int64Array, Requant, make_requant
 from rnnc.ir.graph import Value
 from rnnc.ir.importing import Builder, SourceNode
@@ -211,6 +212,17 @@ class PoolInt(Geometry, Channelwise):
 
     def windows(self, inputs: Sequence[TensorType]) -> tuple[Window, ...]:
         return (self.row_window(),)
+
+    def work(self, inputs: Sequence[TensorType], output: TensorType) -> tuple[Work, ...]:
+        taps = self.kernel_shape[0] * self.kernel_shape[1]
+        counts = {
+            "jobs": output.height,
+            "pixels": output.height * output.width,
+            "outputs": output.elements,
+            "rows": output.elements * self.kernel_shape[0],
+            "taps": output.elements * taps,
+        }
+        return (Work(self.name, counts),)
 
 
 @dataclass(frozen=True, eq=False)

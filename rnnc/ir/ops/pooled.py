@@ -12,9 +12,11 @@ from typing import ClassVar, cast
 import numpy as np
 import numpy.typing as npt
 
+from rnnc.ir.costs import Work
 from rnnc.ir.fixedpoint import Arithmetic
 from rnnc.ir.op import Field, IntOp, Kernel, Sample, Window, WindowRows
 from rnnc.ir.ops.conv import Conv2D
+from rnnc.ir.ops.conv_work import chunks_of
 from rnnc.ir.ops.global_pool import GlobalAverage, quantise_global_average, quantise_mean
 from rnnc.ir.ops.linear import accumulator_bound, random_requant
 from rnnc.ir.types import Quant, TensorType
@@ -64,6 +66,23 @@ class PooledPointwise(IntOp):
 
     def macs(self, inputs: Sequence[TensorType], output: TensorType) -> int:
         return self.conv.macs(inputs, self.conv.infer(inputs))
+
+    def work(self, inputs: Sequence[TensorType], output: TensorType) -> tuple[Work, ...]:
+        x, parts = inputs[0], chunks_of(output.channels, self.chunk)
+        work = [
+            part.times(times)
+            for channels, times in parts
+            for part in self.conv.first_channels(channels).work([x], TensorType((x.height, x.width, channels)))
+        ]
+        counts = {
+            "jobs": 1,
+            "chunks": sum(times for _, times in parts),
+            "rows": x.height * sum(times for _, times in parts),
+            "pixels": x.height * x.width * sum(times for _, times in parts),
+            "added": x.height * x.width * output.channels,
+            "outputs": output.channels,
+        }
+        return (*work, Work(self.name, counts))
 
     def scratch_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
         x = inputs[0]

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from rnnc.diagnostics import CompileError
 from rnnc.ir.channels import BoolArray, ChannelIndex, ChannelRange, KeptChannels
+from rnnc.ir.costs import Work
 from rnnc.ir.fixedpoint import high_multiply, make_requant
 from rnnc.ir.op import IntOp, Kernel, Sample, Table, Window, WindowRows
 from rnnc.ir.ops.rnnpool_cell import (
@@ -31,6 +32,7 @@ from rnnc.ir.ops.rnnpool_packing import (
     pixel_weights,
     unit_order,
 )
+from rnnc.ir.ops.rnnpool_work import rnnpool_work
 from rnnc.ir.types import Quant, TensorType
 
 Number = TypeVar("Number", np.int64, np.float64)
@@ -106,6 +108,9 @@ class RnnPoolInt(IntOp):
 
     def macs(self, inputs: Sequence[TensorType], output: TensorType) -> int:
         return self.geometry(inputs[0], output).executed_macs()
+
+    def work(self, inputs: Sequence[TensorType], output: TensorType) -> tuple[Work, ...]:
+        return (rnnpool_work(self, self.geometry(inputs[0], output)),)
 
     def scratch_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
         return self.geometry(inputs[0], output).scratch_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import combinations
 from typing import TypeVar
 
@@ -86,8 +87,12 @@ def describe_choice(name: str, cell: FixedCell) -> str:
         return f"{kept}: dense, {_dense_cycles(size)} cycles"
     tiles = _tiles(cell)
     cycles = f"{_sparse_cycles(tiles)} cycles sparse, {_dense_cycles(size)} dense"
-    used = np.count_nonzero(tiles.any(axis=2))
-    return f"{kept}, in {used} of {tiles.shape[0] * tiles.shape[1]} tiles: {form.lower()}, {cycles}"
+    return f"{kept}, in {used_tiles(cell)} of {tiles.shape[0] * tiles.shape[1]} tiles: {form.lower()}, {cycles}"
+
+
+def used_tiles(cell: FixedCell) -> int:
+    """Tiles with weights that are not all 0."""
+    return int(np.count_nonzero(_tiles(cell).any(axis=2)))
 
 
 def _tiles(cell: FixedCell) -> Tiles:
@@ -148,20 +153,28 @@ def unit_order(cell: FixedCell) -> UnitOrder:
     Neighbours share tiles, so units should be neighbours whose weights are zero in the same places. The states of a
     cell mean the same in any order.
     """
-    units = np.arange(len(cell.r))
-    if not _can_pack(cell) or even(len(units)) != SPARSE_SIZE:
-        return units
-    best, fewest = units, _count_tiles(cell.r, units)
+    size = len(cell.r)
+    if not _can_pack(cell) or even(size) != SPARSE_SIZE or np.all(cell.r):
+        return np.arange(size)
+    return _order_for((cell.r != 0).tobytes(), size).copy()
+
+
+@lru_cache
+def _order_for(used: bytes, size: int) -> UnitOrder:
+    """For a matrix whose weights are not 0 where ``used`` says so; all variants of an operator ask for the same."""
+    matrix = np.frombuffer(used, np.bool_).reshape(size, size)
+    units = np.arange(size)
+    best, fewest = units, _count_tiles(matrix, units)
     rng = np.random.default_rng(0)
     for _ in range(STARTS):
         order = rng.permutation(units)
-        count = _count_tiles(cell.r, order)
+        count = _count_tiles(matrix, order)
         improved = True
         while improved:
             improved = False
             for i, j in combinations(range(len(units)), 2):
                 order[[i, j]] = order[[j, i]]
-                swapped = _count_tiles(cell.r, order)
+                swapped = _count_tiles(matrix, order)
                 if swapped < count:
                     count, improved = swapped, True
                 else:
@@ -171,8 +184,8 @@ def unit_order(cell: FixedCell) -> UnitOrder:
     return best
 
 
-def _count_tiles(matrix: Int16Array, order: UnitOrder) -> int:
-    padded = even_matrix(matrix[np.ix_(order, order)] != 0)
+def _count_tiles(used: npt.NDArray[np.bool_], order: UnitOrder) -> int:
+    padded = even_matrix(used[np.ix_(order, order)])
     half = len(padded) // 2
     return int(padded.reshape(half, 2, half, 2).any(axis=(1, 3)).sum())
 

@@ -13,6 +13,7 @@ from typing import ClassVar, cast
 import numpy as np
 import numpy.typing as npt
 
+from rnnc.ir.costs import Work
 from rnnc.ir.fixedpoint import Arithmetic, Int8Array
 from rnnc.ir.op import IntOp, Kernel, Sample, Table, Window, WindowRows
 from rnnc.ir.ops.conv import Conv2D, Pads, Pair
@@ -65,6 +66,25 @@ class ScatteredConv(IntOp):
 
     def macs(self, inputs: Sequence[TensorType], output: TensorType) -> int:
         return self.conv.macs(inputs, output)
+
+    def work(self, inputs: Sequence[TensorType], output: TensorType) -> tuple[Work, ...]:
+        _, kernel_h, kernel_w, depth = self.conv.weight.shape
+        lefts = np.arange(output.width) * self.conv.strides[1] - self.conv.pads[1]
+        inside = int(np.sum((lefts >= 0) & (lefts + kernel_w <= inputs[0].width))) if kernel_w * depth % 4 == 0 else 0
+        calls, jobs = kernel_h * output.height * output.width, self.jobs(inputs, output)
+        pairs, odd = divmod(output.channels, 2)
+        counts = {
+            "jobs": jobs,
+            "pixels": jobs * output.width,
+            "copied bytes": jobs * (output.width - inside) * kernel_w * depth,
+            "calls": calls,
+            "pairs": calls * pairs,
+            "steps": calls * pairs * self._row_words,
+            "odd channels": calls * odd,
+            "odd steps": calls * odd * self._row_words,
+            f"outputs {self.conv.requant.arithmetic}": output.elements,
+        }
+        return (Work(self.name, counts),)
 
     @property
     def _row_words(self) -> int:
