@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.benchmark import BEGIN, END, HEAD, NETWORKS, SCHEDULES, replace_table
+from scripts.benchmark import KERNEL_TABLE, NETWORK_TABLE, NETWORKS, SCHEDULES, Table
 from scripts.operators_page import page
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -31,15 +31,31 @@ def test_the_operators_page_is_up_to_date() -> None:
     assert (DOCS / "operators.md").read_text(encoding="utf-8") == page(), "make it anew: see scripts/operators_page.py"
 
 
-def test_the_benchmark_table_has_every_network_in_every_schedule() -> None:
-    table = (DOCS / "benchmarks.md").read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
-    assert table.startswith(HEAD)
-    rows = [tuple(cell.strip() for cell in line.split("|")[1:3]) for line in table.splitlines()[2:]]
-    assert rows == [(network, schedule) for network in NETWORKS for schedule in SCHEDULES]
+TABLES = pytest.mark.parametrize("table", [NETWORK_TABLE, KERNEL_TABLE], ids=lambda table: table.mark)
 
 
-def test_a_new_table_replaces_the_old_one_alone() -> None:
-    text = f"before\n{BEGIN}old\n{END}after\n"
-    assert replace_table(text, "new\n") == f"before\n{BEGIN}new\n{END}after\n"
-    with pytest.raises(SystemExit, match="lacks the marks"):
-        replace_table("a page", "new\n")
+@TABLES
+def test_the_benchmark_tables_have_known_rows_and_the_columns_of_the_script(
+    table: Table,
+) -> None:
+    page = (DOCS / "benchmarks.md").read_text(encoding="utf-8")
+    rows = table.old(page)
+    assert rows.keys() <= {(network, schedule) for network in NETWORKS for schedule in SCHEDULES}
+    head = table.text([], {}).splitlines()[0]
+    assert not rows or head in page
+    assert all(row[column] for row in rows.values() for column in ("network", *table.compared))
+
+
+@TABLES
+def test_a_new_table_replaces_the_old_one_alone(table: Table) -> None:
+    begin, end = table.ends
+    text = f"before\n{begin}old\n{end}after\n"
+    assert table.replaced(text, "new\n") == f"before\n{begin}new\n{end}after\n"
+    with pytest.raises(SystemExit, match="lacks the lines"):
+        table.replaced("a page", "new\n")
+
+
+def test_old_figures_are_found_again() -> None:
+    begin, end = NETWORK_TABLE.ends
+    page = f"{begin}| network | schedule | RAM | before |\n|---|---|--:|--:|\n| a | ram | 1,234 | 2,345 |\n{end}"
+    assert NETWORK_TABLE.old(page)["a", "ram"]["RAM"] == "1,234"
