@@ -19,8 +19,8 @@ from rnnc.scheduler.segments import Options
 from rnnc.scheduler.usage import most_in_use
 from rnnc.target import Bank
 
-POINTER, ENGINE_POINTERS, ENGINE_COUNTERS = 4, 6, 2
-"""rnnc_engine on a 32-bit core: model, two banks, done, given, seen; stage, tick."""
+POINTER, ENGINE_POINTERS, ENGINE_COUNTERS = 4, 6, 4
+"""rnnc_engine on a 32-bit core: model, two banks, done, given, seen; stage, tick, latest and what aligns them."""
 ROW_ENGINE_POINTERS = 3
 """What rnnc_row_engine adds: sink, context, copies."""
 

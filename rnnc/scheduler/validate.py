@@ -227,9 +227,9 @@ class _Player:
 
     def _slide(self, value: Value) -> None:
         """Move the rows of a ring that slides to where they belong now, and what owns their bytes with them."""
-        name = self.place[value.name].shares_with or value.name
-        leader = self.place[name]
-        if not leader.slides:
+        name = self._shared(value.name) or value.name
+        leader = self.place.get(name)
+        if leader is None or not leader.slides:
             return
         before = self.oldest[name]
         self.oldest[name] = after = self._oldest_needed(name)
@@ -243,6 +243,10 @@ class _Player:
             bank, start, end = self._span(self.value[name], row)
             self.owner[bank][start:end] = owner
 
+    def _shared(self, name: str) -> str:
+        """The buffer in which a value lies with others; "" also for one that is lent."""
+        return self.place[name].shares_with if name in self.place else ""
+
     def _oldest_needed(self, leader: str) -> int:
         """The first row that a job to come reads of any value that lies there, if it is made yet."""
         needed = self.made[leader]
@@ -250,10 +254,8 @@ class _Player:
             op = _op(node)
             for window in op.windows(node.input_types):
                 name = node.inputs[window.input].name
-                done = self.done[node.name]
-                if leader in (name, self.place[name].shares_with) and done < op.jobs(
-                    node.input_types, node.output.type
-                ):
+                done, jobs = self.done[node.name], op.jobs(node.input_types, node.output.type)
+                if leader in (name, self._shared(name)) and done < jobs:
                     first = max(0, done * window.stride - window.pad)
                     needed = min(needed, first, self.last_row[name] if window.edge else first)
         return needed
