@@ -82,11 +82,14 @@ static uint8_t *place_of_row(const rnnc_engine *e, const rnnc_slide *slide, int3
     return e->bank[slide->landing_bank] + slide->landing + (uint32_t)(slot - slide->stay) * t->row_bytes;
 }
 
-static uint8_t *row_address(const rnnc_engine *e, uint16_t tensor, int32_t row) {
+static uint8_t *sliding_address(const rnnc_engine *e, const rnnc_slide *slide, int32_t row) {
+    return place_of_row(e, slide, row, oldest_row(e, slide));
+}
+
+static inline uint8_t *row_address(const rnnc_engine *e, uint16_t tensor, int32_t row) {
     const rnnc_tensor *t = &e->model->tensors[tensor];
     if (t->slide != RNNC_NONE) {
-        const rnnc_slide *slide = &e->model->slides[t->slide];
-        return place_of_row(e, slide, row, oldest_row(e, slide));
+        return sliding_address(e, &e->model->slides[t->slide], row);
     }
     return e->bank[t->bank] + t->offset + (uint32_t)(row % t->ring) * t->row_bytes;
 }
@@ -129,7 +132,7 @@ static void finish_job(rnnc_engine *e, uint16_t index) {
 }
 
 /* Where a row to read lies: in the arena, or in a frame of the caller's. */
-static const void *row_to_read(const rnnc_engine *e, uint16_t tensor, int32_t row) {
+static inline const void *row_to_read(const rnnc_engine *e, uint16_t tensor, int32_t row) {
     const rnnc_tensor *t = &e->model->tensors[tensor];
     if (e->model->lent_inputs == 0 || t->producer != RNNC_NONE) {
         return row_address(e, tensor, row);
@@ -138,7 +141,7 @@ static const void *row_to_read(const rnnc_engine *e, uint16_t tensor, int32_t ro
     return frames[tensor] + (uint32_t)row * t->row_bytes; /* graph inputs are the first tensors */
 }
 
-static void gather_rows(const rnnc_engine *e, const rnnc_op *op, int32_t job, const void **rows) {
+static inline void gather_rows(const rnnc_engine *e, const rnnc_op *op, int32_t job, const void **rows) {
     for (uint16_t i = 0; i < op->windows; ++i) {
         const rnnc_window *w = &e->model->windows[op->first_window + i];
         int32_t tap = job * w->stride - w->pad, last = e->model->tensors[w->tensor].height - 1;
@@ -266,8 +269,7 @@ static inline uint16_t end_of_chain(rnnc_engine *e, uint16_t op, int several, in
 static uint16_t next_op(rnnc_engine *e, int *asked) {
     const rnnc_stage *stage = &e->model->stages[e->stage];
     uint16_t last = RNNC_NONE;
-    if (stage->sinks ==
-        1) { /* there is one chain, and above who waits for the latest job nothing has changed */
+    if (stage->sinks == 1) { /* one chain, and above who waits for the latest job nothing has changed */
         uint16_t sink = e->model->sinks[stage->first_sink];
         uint16_t waiter = e->latest == RNNC_NONE ? RNNC_NONE : e->model->ops[e->latest].waiter;
         uint16_t start = waiter == RNNC_NONE ? sink : waiter;
