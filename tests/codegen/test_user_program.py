@@ -47,6 +47,11 @@ static int8_t image[POOLED_INPUT_SIZE], label[POOLED_OUTPUT_SIZE], label_again[P
 
 static void refusals(void) {
     CHECK(two_init(NULL, two_arena, TWO_ARENA_SIZE) == RNNC_ERR_ARGUMENT);
+    rnnc_model wide = two_model;
+    wide.job_rows = 65; /* more than any runtime has room for */
+    void *const banks[] = {two_arena};
+    const size_t sizes[] = {TWO_ARENA_SIZE};
+    CHECK(rnnc_engine_init(&two.engine, &wide, two.counters, banks, sizes) == RNNC_ERR_ARGUMENT);
     CHECK(two_init(&two, NULL, TWO_ARENA_SIZE) == RNNC_ERR_ARENA);
     CHECK(two_init(&two, two_arena, TWO_ARENA_SIZE - 1) == RNNC_ERR_ARENA);
     CHECK(two_init(&two, two_arena + 1, TWO_ARENA_SIZE) == RNNC_ERR_ARENA);

@@ -135,6 +135,7 @@ typedef struct {
     const uint32_t *bank_size;
     uint32_t state_size; /* bytes of the model's own struct */
     uint16_t n_tensors, n_ops, n_stages, n_inputs, n_outputs, n_banks;
+    uint16_t job_rows;      /* row pointers that one job needs; RNNC_JOB_ROWS must not be less */
     uint16_t stream_output; /* nonzero: outputs are not held; its struct begins with rnnc_row_engine */
     uint16_t lent_inputs; /* where its struct has const int8_t *[n_inputs], the frames that the caller lends;
                              or 0 */

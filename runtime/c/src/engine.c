@@ -205,7 +205,7 @@ static void run_job(rnnc_engine *e, uint16_t index) {
 
 int rnnc_engine_init(rnnc_engine *e, const rnnc_model *model, uint16_t *counters, void *const *banks,
                      const size_t *sizes) {
-    if (e == NULL || model == NULL || counters == NULL) {
+    if (e == NULL || model == NULL || counters == NULL || model->job_rows > RNNC_JOB_ROWS) {
         return RNNC_ERR_ARGUMENT;
     }
     for (uint16_t i = 0; i < model->n_banks; ++i) {

@@ -126,6 +126,7 @@ const rnnc_model residual_model = {
     .n_inputs = 1,
     .n_outputs = 1,
     .n_banks = 1,
+    .job_rows = 3,
     .stream_output = 0,
     .lent_inputs = 0,
 };

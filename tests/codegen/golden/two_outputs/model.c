@@ -146,6 +146,7 @@ const rnnc_model two_outputs_model = {
     .n_inputs = 2,
     .n_outputs = 2,
     .n_banks = 1,
+    .job_rows = 2,
     .stream_output = 0,
     .lent_inputs = 0,
 };

@@ -145,6 +145,7 @@ const rnnc_model two_outputs_streamed_model = {
     .n_inputs = 2,
     .n_outputs = 2,
     .n_banks = 1,
+    .job_rows = 2,
     .stream_output = 1,
     .lent_inputs = 0,
 };
