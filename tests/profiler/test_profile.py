@@ -167,7 +167,7 @@ def test_what_a_board_counts_stands_beside_the_estimate(
 def test_a_function_can_be_annotated(bundles: dict[str, Path]) -> None:
     text = rnnc("profile", bundles["rows"], "--annotate", "rnnc_engine_step")
     assert "rnnc_engine_step: " in text
-    assert "blx" in text
+    assert "push" in text and "pop" in text  # public, so it is a function of its own whatever the compiler inlines
     assert "no instruction of 'nobody' ran" in rnnc("profile", bundles["rows"], "--annotate", "nobody")
 
 
