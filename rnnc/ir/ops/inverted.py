@@ -27,9 +27,9 @@ ALIGN = 8
 MOST_ROWS = 8
 """RNNC_INVERTED_ROWS."""
 
-LEVELS = ((16, 16, 3), (8, 16, 2), (4, 8, 1))
+LEVELS = ((12, 64, 6), (6, 32, 6), (3, 16, 3))
 """Output pixels of a tile, wide channels made at a time, and `Conv2D.pixels` of the convolutions: from the fastest to
-the least scratch."""
+the least scratch. Kernels take three pixels at a time, so tiles are threes."""
 
 
 Block = tuple[Conv2D, Conv2D, Conv2D]
@@ -139,9 +139,8 @@ class InvertedBottleneck(IntOp):
             return ()
         width, wide = outputs[-1].width, outputs[0].channels
         levels = [
-            cls(*_with_pixels((expand, depthwise, project), pixels), min(tile, width), chunk)
+            cls(*_with_pixels((expand, depthwise, project), pixels), min(tile, width), min(chunk, wide + -wide % 4))
             for tile, chunk, pixels in LEVELS
-            if chunk <= wide
         ]
         overlaps = depthwise.weight.shape[1] > depthwise.strides[0]
         return (*(replace(op, keep=True) for op in levels if overlaps), *levels)
