@@ -108,7 +108,11 @@ class Search:
         start = self._start(recompute=effort == "ram")
         if self.peak({}) <= self.peak(start):
             return self.candidate({})
-        return self.candidate(self._relax(start, *self.sizes(start)))
+        found = self.candidate(self._relax(start, *self.sizes(start)))
+        if effort == "once":
+            return found
+        # to keep rows can need less than to make them again
+        return min(found, self.leanest("once"), key=lambda candidate: (candidate.peak, candidate.extra_cycles))
 
     def frugal(self, effort: Effort) -> Candidate:
         """The leanest operators, whatever they cost."""
