@@ -112,6 +112,20 @@ class Kernel:
     uses: tuple[str, ...] = ()
 
 
+def nested(**calls: Kernel) -> dict[str, Field]:
+    """The members of a struct that holds the parameter structs of other kernels, by their names in it."""
+    return {f"{name}.{key}": value for name, call in calls.items() for key, value in call.members.items()}
+
+
+SCRATCH_ALIGN = 8
+"""Parts of a kernel's scratch start at multiples of this (RNNC_ALIGN)."""
+
+
+def aligned(size: int) -> int:
+    """Bytes that a part of the scratch takes where another follows (rnnc_aligned)."""
+    return -(-size // SCRATCH_ALIGN) * SCRATCH_ALIGN
+
+
 class Op(ABC):
     """Common to both kinds."""
 

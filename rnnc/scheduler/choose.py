@@ -117,6 +117,6 @@ def _in_turn(search: Search, wish: Wish) -> Iterator[tuple[Candidate, ...]]:
     budget = wish.ram - wish.reserved
     yield (search.candidate(search.variants.fastest()),)
     yield (search.leanest("speed"),)
-    yield from ((search.within(int(budget * part), "once"),) for part in SQUEEZES)
+    yield from ((search.within(int(budget * part)),) for part in SQUEEZES)
     yield from ((candidate,) for candidate in walk.front(search) if candidate.peak <= budget * HOPE)
     yield (search.frugal("ram"),)

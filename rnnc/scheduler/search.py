@@ -102,28 +102,27 @@ class Search:
         return Candidate(self.variants.apply(choice), choice, self.peak(choice), *extra)
 
     def leanest(self, effort: Effort) -> Candidate:
-        """The configuration of least peak, fast wherever that costs nothing."""
-        if effort == "speed":
-            return self.candidate({})
-        start = self._start(recompute=effort == "ram")
-        if self.peak({}) <= self.peak(start):
-            return self.candidate({})
-        found = self.candidate(self._relax(start, *self.sizes(start)))
-        if effort == "once":
-            return found
-        # to keep rows can need less than to make them again
-        return min(found, self.leanest("once"), key=lambda candidate: (candidate.peak, candidate.extra_cycles))
+        """The configuration of least peak that was found, fast wherever that costs nothing.
+
+        Making rows again is tried after keeping them, as it does not always need less.
+        """
+        found = self.candidate({})
+        for recompute in {"speed": (), "once": (False,), "ram": (False, True)}[effort]:
+            start = self._start(recompute)
+            if self.peak(start) < found.peak:
+                found = self.candidate(self._relax(start, *self.sizes(start)))
+        return found
 
     def frugal(self, effort: Effort) -> Candidate:
         """The leanest operators, whatever they cost."""
         return self.candidate(self._start(recompute=effort == "ram") if effort != "speed" else {})
 
-    def within(self, budget: int, effort: Effort) -> Candidate:
-        """The fastest configuration found whose peak is at most ``budget``; the leanest if none is."""
-        start = self._start(recompute=effort == "ram") if effort != "speed" else {}
-        if self.peak({}) <= max(budget, self.peak(start)):
-            return self.candidate({})
-        return self.candidate(self._relax(start, max(budget, self.peak(start))))
+    def within(self, budget: int) -> Candidate:
+        """The fastest configuration found that computes nothing twice and whose peak is at most ``budget``; the
+        leanest such if none is."""
+        start = self._start(recompute=False)
+        budget = max(budget, self.peak(start))
+        return self.candidate({} if self.peak({}) <= budget else self._relax(start, budget))
 
     def _start(self, recompute: bool) -> dict[str, int]:
         """The leanest configuration."""

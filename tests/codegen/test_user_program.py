@@ -19,22 +19,28 @@ from tests.small_models import MODELS
 
 FLAGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
-# two models, one held in a buffer, one fed row by row, in one program; every check prints its line
-PROGRAM = r"""
-#include <stdio.h>
-#include <string.h>
-
-#include "two/model.h"
-#include "pooled/model.h"
-
-#define CHECK(condition) \
+# prints the line of a check that fails
+CHECK = r"""#define CHECK(condition) \
     do { \
         if (!(condition)) { \
             printf("line %d: %s\n", __LINE__, #condition); \
             failures++; \
         } \
     } while (0)
-#define ALIGNED __attribute__((aligned(RNNC_ALIGN)))
+"""
+
+# two models, one held in a buffer, one fed row by row, in one program; every check prints its line
+PROGRAM = (
+    r"""
+#include <stdio.h>
+#include <string.h>
+
+#include "two/model.h"
+#include "pooled/model.h"
+
+"""
+    + CHECK
+    + r"""#define ALIGNED __attribute__((aligned(RNNC_ALIGN)))
 
 static int failures;
 static two_t two;
@@ -139,24 +145,21 @@ int main(void) {
     return failures != 0;
 }
 """
+)
 
 
 # one model with held inputs and streamed outputs, one with both streamed
-STREAMING_PROGRAM = r"""
+STREAMING_PROGRAM = (
+    r"""
 #include <stdio.h>
 #include <string.h>
 
 #include "two/model.h"
 #include "quantised/model.h"
 
-#define CHECK(condition) \
-    do { \
-        if (!(condition)) { \
-            printf("line %d: %s\n", __LINE__, #condition); \
-            failures++; \
-        } \
-    } while (0)
-#define ALIGNED __attribute__((aligned(RNNC_ALIGN)))
+"""
+    + CHECK
+    + r"""#define ALIGNED __attribute__((aligned(RNNC_ALIGN)))
 
 /* What a sink was told: the rows, and how many of each output. */
 typedef struct {
@@ -269,24 +272,21 @@ int main(void) {
     return failures != 0;
 }
 """
+)
 
 
 # one model that reads its frames where the caller has them, in memory that cannot be written
-LENT_PROGRAM = r"""
+LENT_PROGRAM = (
+    r"""
 #include <stdio.h>
 #include <string.h>
 
 #include "two/model.h"
 #include "frames.h"
 
-#define CHECK(condition) \
-    do { \
-        if (!(condition)) { \
-            printf("line %d: %s\n", __LINE__, #condition); \
-            failures++; \
-        } \
-    } while (0)
-
+"""
+    + CHECK
+    + r"""
 static int failures;
 static two_t two;
 static uint8_t arena[TWO_ARENA_SIZE] __attribute__((aligned(RNNC_ALIGN)));
@@ -317,6 +317,7 @@ int main(void) {
     return failures != 0;
 }
 """
+)
 
 
 def bundle_of(name: str, folder: Path, input_mode: InputMode, output_mode: OutputMode = "buffer") -> Bundle:

@@ -242,8 +242,8 @@ def test_the_more_may_be_paid_the_less_ram() -> None:
 def test_a_budget_is_kept_without_slower_kernels_than_it_takes() -> None:
     search = Search(network(), STREAMED)
     speed, once = search.leanest("speed"), search.leanest("once")
-    assert search.within(speed.peak, "once").choice == {}
-    between = search.within((once.peak + speed.peak) // 2, "once")
+    assert search.within(speed.peak).choice == {}
+    between = search.within((once.peak + speed.peak) // 2)
     assert once.peak <= between.peak <= (once.peak + speed.peak) // 2
     assert between.extra_macs == 0
 

@@ -15,14 +15,11 @@ import numpy.typing as npt
 
 from rnnc.ir.costs import Work
 from rnnc.ir.fixedpoint import Arithmetic
-from rnnc.ir.op import Field, IntOp, Kernel, Sample, Window, WindowRows
+from rnnc.ir.op import IntOp, Kernel, Sample, Window, WindowRows, aligned, nested
 from rnnc.ir.ops.conv import Conv2D, Pads, Pair
 from rnnc.ir.ops.inverted_work import inverted_work, separable_work
 from rnnc.ir.ops.linear import accumulator_bound, random_requant
 from rnnc.ir.types import Quant, TensorType
-
-ALIGN = 8
-"""Parts of the scratch start at multiples of this (RNNC_ALIGN)."""
 
 MOST_ROWS = 8
 """RNNC_INVERTED_ROWS."""
@@ -81,7 +78,7 @@ class Separable(IntOp):
         part = TensorType((output.height, self.tile, inputs[0].channels), "int8")
         end = replace(output, shape=(output.height, self.tile, output.channels))
         kernels = max(self.depthwise.scratch_bytes(inputs, part), self.project.scratch_bytes([part], end))
-        return _aligned(part.row_bytes) + kernels
+        return aligned(part.row_bytes) + kernels
 
     def weight_bytes(self) -> int:
         return self.depthwise.weight_bytes() + self.project.weight_bytes()
@@ -90,7 +87,7 @@ class Separable(IntOp):
         middle = self.depthwise.infer(inputs)
         parts = {"depthwise": self.depthwise.kernel(inputs, middle), "project": self.project.kernel([middle], output)}
         kind = self.depthwise.kind
-        members = _nested(parts) | {"tile": self.tile}
+        members = nested(**parts) | {"tile": self.tile}
         return Kernel(
             kind.replace("depthwise", "rnnc_separable") + "_s8", "rnnc_separable", members, "separable", ("conv",)
         )
@@ -234,7 +231,7 @@ class InvertedBottleneck(IntOp):
         overlap = max(0, self.depthwise.weight.shape[2] - self.depthwise.strides[1])
         halo = fresh * overlap * self._chunks * self.chunk if self.tile < output.width else 0
         parts = fresh * window.row_bytes, line.row_bytes, tile.row_bytes, halo
-        return sum(_aligned(part) for part in parts) + kernels
+        return sum(aligned(part) for part in parts) + kernels
 
     @property
     def _chunks(self) -> int:
@@ -254,7 +251,7 @@ class InvertedBottleneck(IntOp):
             "depthwise": self.depthwise.kernel([wide], narrow),
             "project": self.project.kernel([narrow], output),
         }
-        members = _nested(parts) | {
+        members = nested(**parts) | {
             "wide_height": wide.height,
             "expand_stride_h": self.expand.strides[0],
             "stride_h": self.stride,
@@ -301,14 +298,6 @@ def _with_pixels(block: Block, pixels: int) -> Block:
     if expand.from_rows and not expand.pointwise:
         expand = replace(expand, pixels=pixels + 1)
     return expand, depthwise, project
-
-
-def _nested(parts: dict[str, Kernel]) -> dict[str, Field]:
-    return {f"{name}.{key}": value for name, call in parts.items() for key, value in call.members.items()}
-
-
-def _aligned(size: int) -> int:
-    return -(-size // ALIGN) * ALIGN
 
 
 @dataclass(frozen=True)

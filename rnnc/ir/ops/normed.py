@@ -14,14 +14,11 @@ import numpy.typing as npt
 
 from rnnc.ir.costs import Work
 from rnnc.ir.fixedpoint import Arithmetic
-from rnnc.ir.op import Field, IntOp, Kernel, Sample, Window, WindowRows
+from rnnc.ir.op import IntOp, Kernel, Sample, Window, WindowRows, aligned, nested
 from rnnc.ir.ops.conv import Conv2D, Pads, Pair
 from rnnc.ir.ops.linear import accumulator_bound, random_requant
 from rnnc.ir.ops.norm import LpNorm, LpNormInt8
 from rnnc.ir.types import Quant, TensorType
-
-ALIGN = 8
-"""Parts of the scratch start at multiples of this (RNNC_ALIGN)."""
 
 MOST_ROWS = 8
 """RNNC_NORMED_ROWS."""
@@ -75,16 +72,13 @@ class NormedConv(IntOp):
 
     def scratch_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
         rows = int(self.conv.weight.shape[1]) * inputs[0].row_bytes
-        return -(-rows // ALIGN) * ALIGN + self.conv.scratch_bytes(inputs, output)
+        return aligned(rows) + self.conv.scratch_bytes(inputs, output)
 
     def weight_bytes(self) -> int:
         return self.norm.weight_bytes() + self.conv.weight_bytes()
 
     def kernel(self, inputs: Sequence[TensorType], output: TensorType) -> Kernel:
-        parts = {"norm": self.norm.kernel(inputs, inputs[0]), "conv": self.conv.kernel(inputs, output)}
-        members: dict[str, Field] = {
-            f"{name}.{key}": value for name, call in parts.items() for key, value in call.members.items()
-        }
+        members = nested(norm=self.norm.kernel(inputs, inputs[0]), conv=self.conv.kernel(inputs, output))
         return Kernel(f"rnnc_normed_{self.conv.kind}_s8", "rnnc_normed_conv", members, "normed", ("norm", "conv"))
 
     @classmethod

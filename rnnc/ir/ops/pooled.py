@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from rnnc.ir.costs import Work
 from rnnc.ir.fixedpoint import Arithmetic
-from rnnc.ir.op import Field, IntOp, Kernel, Sample, Window, WindowRows
+from rnnc.ir.op import IntOp, Kernel, Sample, Window, WindowRows, aligned, nested
 from rnnc.ir.ops.conv import Conv2D
 from rnnc.ir.ops.conv_work import chunks_of
 from rnnc.ir.ops.global_pool import GlobalAverage, quantise_global_average, quantise_mean
@@ -87,17 +87,14 @@ class PooledPointwise(IntOp):
     def scratch_bytes(self, inputs: Sequence[TensorType], output: TensorType) -> int:
         x = inputs[0]
         part = TensorType((x.height, x.width, self.chunk), "int8")
-        return 4 * self.chunk + -(-part.row_bytes // 8) * 8 + self.conv.scratch_bytes([x], part)
+        return 4 * self.chunk + aligned(part.row_bytes) + self.conv.scratch_bytes([x], part)
 
     def weight_bytes(self) -> int:
         return self.conv.weight_bytes() + self.mean.weight_bytes()
 
     def kernel(self, inputs: Sequence[TensorType], output: TensorType) -> Kernel:
         wide = self.conv.infer(inputs)
-        calls = {"conv": self.conv.kernel(inputs, wide), "mean": self.mean.kernel([wide], output)}
-        members: dict[str, Field] = {
-            f"{name}.{key}": value for name, call in calls.items() for key, value in call.members.items()
-        }
+        members = nested(conv=self.conv.kernel(inputs, wide), mean=self.mean.kernel([wide], output))
         members |= {"rows": inputs[0].height, "chunk": self.chunk}
         return Kernel("rnnc_pooled_pointwise_s8", "rnnc_pooled", members, "pooled", ("conv",))
 
