@@ -17,7 +17,7 @@ from rnnc.scheduler.variants import Variants
 from rnnc.target import Target
 
 Optimize = Literal["balanced", "ram", "speed"]
-"""balanced: the least RAM without computing anything twice."""
+"""balanced: about the least RAM without computing anything twice (`Effort` once)."""
 
 SQUEEZES = (1.0, 0.95, 0.9)
 """Parts of a budget that are aimed at in turn: a placement may miss what the search's quick one reached."""
@@ -80,18 +80,14 @@ def choose(graph: Graph, wish: Wish, progress: Callable[[int], None] = silent) -
     search = Search(graph, Options(wish.input_mode, wish.output_mode, wish.sliding), progress)
     failure: BudgetError | None = None
     fits = False
-    for group in _in_turn(search, wish):
-        found: list[Scheduled] = []
-        for candidate in group:
-            try:
-                plan = wish.plan(candidate.graph)
-            except BudgetError as error:
-                failure = error
-            else:
-                found.append(Scheduled(candidate.graph, plan, search.judged, search.variants.count))
-        if found:
+    for candidate in _in_turn(search, wish):
+        try:
+            plan = wish.plan(candidate.graph)
+        except BudgetError as error:
+            failure = error
+        else:
             fits = True
-            yield min(found, key=lambda scheduled: scheduled.plan.arena)
+            yield Scheduled(candidate.graph, plan, search.judged, search.variants.count)
     if failure is not None and not fits:
         raise failure
 
@@ -107,16 +103,17 @@ def front(graph: Graph, wish: Wish, progress: Callable[[int], None] = silent) ->
             yield Scheduled(candidate.graph, plan, search.judged, search.variants.count)
 
 
-def _in_turn(search: Search, wish: Wish) -> Iterator[tuple[Candidate, ...]]:
-    """Configurations to try until one fits, best first, in groups of which a placement tells what is smallest."""
+def _in_turn(search: Search, wish: Wish) -> Iterator[Candidate]:
+    """Configurations to try until one fits, best first."""
     if wish.optimize == "ram" or wish.ram is None:
         efforts: tuple[Effort, ...] = ("ram",) if wish.optimize == "ram" else ("once", "ram")
-        # the one is fast wherever that seemed to cost nothing
-        yield from ((search.leanest(effort), search.frugal(effort)) for effort in efforts)
+        for effort in efforts:
+            yield search.leanest(effort)
+            yield search.frugal(effort)
         return
     budget = wish.ram - wish.reserved
-    yield (search.candidate(search.variants.fastest()),)
-    yield (search.leanest("speed"),)
-    yield from ((search.within(int(budget * part)),) for part in SQUEEZES)
-    yield from ((candidate,) for candidate in walk.front(search) if candidate.peak <= budget * HOPE)
-    yield (search.frugal("ram"),)
+    yield search.candidate(search.variants.fastest())
+    yield search.leanest("speed")
+    yield from (search.within(int(budget * part)) for part in SQUEEZES)
+    yield from (candidate for candidate in walk.front(search) if candidate.peak <= budget * HOPE)
+    yield search.frugal("ram")

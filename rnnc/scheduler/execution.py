@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -42,6 +43,12 @@ class Task:
     def warm_up(self) -> int:
         """Jobs that come before the one that makes the first output row."""
         return self.jobs - self.height
+
+    @cached_property
+    def reading(self) -> tuple[object, ...]:
+        """All that decides, in a graph with these names, when its jobs run and which rows they read and overwrite."""
+        names = tuple(value.name for value in self.node.inputs)
+        return self.node.name, names, self.windows, self.jobs, self.op.in_place
 
     @property
     def remembers(self) -> bool:
@@ -223,6 +230,38 @@ class _Stage:
         ]
 
     def run(self) -> None:
+        if len(self.sinks) == 1:
+            self._look_again(range(len(self.tasks)))
+            self._run_for(self.sinks[0])
+        else:
+            self._run_in_ticks()
+
+    def _run_for(self, sink: int) -> None:
+        """What `_next` would find for one sink: it waits for a task that waits for another one and so on, and where
+        the last of these has made a row only the one before it can have come to wait for something else."""
+        lacks, tasks, pushed = self.lacks, self.tasks, self.engine.pushed
+        waiting = [sink]
+        while self.done[sink] < tasks[sink].jobs:
+            index = waiting[-1]
+            value = lacks[index]
+            if value == RUNS:
+                self._run_job(index)
+                if len(waiting) > 1 and lacks[waiting[-2]] != tasks[index].output:
+                    waiting.pop()
+            elif self.maker[value] != OUTSIDE:
+                waiting.append(self.maker[value])
+            elif value in pushed and len(pushed[value]) < self.heights[value]:
+                self._push(value)
+            else:
+                break
+
+    def _push(self, value: int) -> None:
+        engine = self.engine
+        engine.pushed[value].append(len(engine.order))
+        engine.present[value] += 1
+        self._look_again(self.readers[value])
+
+    def _run_in_ticks(self) -> None:
         engine, ticks = self.engine, self.piece.ticks
         outside = [value for value in self.readers if self.maker[value] == OUTSIDE]
         for tick in range(ticks):
@@ -238,9 +277,7 @@ class _Stage:
                 if task != OUTSIDE:
                     self._run_job(task)
                 elif asked in engine.pushed and engine.present[asked] < limit[asked]:
-                    engine.pushed[asked].append(len(engine.order))
-                    engine.present[asked] += 1
-                    self._look_again(self.readers[asked])
+                    self._push(asked)
                 else:
                     break
 

@@ -76,7 +76,7 @@ def blocks(
     the execution does not make are there, whole, from the first step. ``full_rings``: count a ring as full from
     its first row to its last, though its slots fill and empty with every job. ``sliding``: rings slide where they can.
     """
-    tasks = _steps_of_tasks(execution)
+    tasks = steps_of_tasks(execution)
     lives = _row_lives(network, execution, tasks, held, values)
     groups = list(_groups(network, lives, tasks, held))
     result = [block for group in groups for block in _value_blocks(network, lives, group, tasks, full_rings, sliding)]
@@ -84,17 +84,18 @@ def blocks(
     return result
 
 
-def peaks(
-    network: Network, execution: Execution, held: Collection[int], values: Collection[int], sliding: bool
-) -> tuple[int, int]:
-    """Bytes in use at the fullest step of the same `blocks`: exactly, and with rings counted as full."""
-    tasks = _steps_of_tasks(execution)
+def rows_in_use(
+    network: Network,
+    execution: Execution,
+    tasks: dict[int, Steps],
+    held: Collection[int],
+    values: Collection[int],
+    sliding: bool,
+) -> tuple[Extent, Extent]:
+    """Bytes of the rows in use at each step [steps], exactly and with rings counted as full; ``tasks`` are
+    `steps_of_tasks`, the rest is that of `blocks`."""
     lives = _row_lives(network, execution, tasks, held, values)
-    exact = np.zeros(max(execution.steps, 1), np.int64)
-    for index, steps in tasks.items():
-        exact[steps] += network.tasks[index].scratch
-        exact[steps[0] : steps[-1] + 1] += network.tasks[index].state
-    full = exact.copy()
+    exact, full = (np.zeros(max(execution.steps, 1), np.int64) for _ in range(2))
     for group in _groups(network, lives, tasks, held):
         extent = _extent(network, lives, group, tasks, sliding)
         row_bytes = network.values[group.values[0]].type.row_bytes
@@ -102,7 +103,7 @@ def peaks(
         exact[span] += (extent.high - extent.low) * row_bytes
         is_ring = extent.slots < len(group.rows.last)
         full[span] += (extent.slots if is_ring else extent.high - extent.low) * row_bytes
-    return int(exact.max()), int(full.max())
+    return exact, full
 
 
 def live_bytes(parts: Collection[Block], steps: int) -> Extent:
@@ -113,8 +114,8 @@ def live_bytes(parts: Collection[Block], steps: int) -> Extent:
     return total
 
 
-def _steps_of_tasks(execution: Execution) -> dict[int, Steps]:
-    """The step of each job, by task, for the tasks that run."""
+def steps_of_tasks(execution: Execution) -> dict[int, Steps]:
+    """The step of each job, by task in their order, for the tasks that run."""
     order = np.argsort(execution.task, kind="stable")
     starts = np.flatnonzero(np.diff(execution.task[order], prepend=-1))
     return {int(execution.task[group[0]]): group for group in np.split(order, starts[1:]) if len(group)}

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +20,19 @@ from rnnc.scheduler.plan import ALIGN
 
 Matrix = npt.NDArray[np.int64]
 
-Solution = tuple[list[int], Matrix, int]
+Solution = tuple[list[int], list[int], int]
 """Order of placement, offsets, peak."""
+
+Gaps = list[list[tuple[int, int, int]]]
+"""By block: each other block that it may clash with, how far below that it has to begin, and how far above."""
 
 APART = -(2**40)
 """Distance of two blocks that are never in use at the same time."""
 
 EXACT_BLOCKS = 8
 EXACT_NODES = 20_000
-ROUNDS = 1200
+ROUNDS, QUICK_ROUNDS = 1200, 120
+STALE = 30
 SHUFFLES = 100
 
 
@@ -65,6 +70,62 @@ def distances(parts: Sequence[Block]) -> Matrix:
     return result
 
 
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """Blocks to be placed: their sizes and gaps, as numbers, and the bytes that no placement is below."""
+
+    parts: Sequence[Block]
+    sizes: list[int]
+    gaps: Gaps
+    bound: int
+
+    @classmethod
+    def of(cls, parts: Sequence[Block]) -> _Problem:
+        matrix = distances(parts)
+        near = [np.flatnonzero(row > APART).tolist() for row in matrix]
+        gaps = [[(b, int(matrix[a, b]), int(matrix[b, a])) for b in others] for a, others in enumerate(near)]
+        return cls(parts, [_aligned(part.size) for part in parts], gaps, _bound(parts))
+
+    @cached_property
+    def turned(self) -> _Problem:
+        """The same for offsets counted from the top, top - offset - size: what was above is below."""
+        sizes = self.sizes
+        gaps = [
+            [(b, above + sizes[a] - sizes[b], below + sizes[b] - sizes[a]) for b, below, above in found]
+            for a, found in enumerate(self.gaps)
+        ]
+        return replace(self, gaps=gaps)
+
+    def first_fit(self, order: Sequence[int]) -> Solution:
+        """Each block in turn at the lowest offset at which it is clear of those before it."""
+        offset: list[int | None] = [None] * len(order)
+        peak = 0
+        for block in order:
+            offset[block] = at = _lowest(self.gaps[block], offset)
+            peak = max(peak, at + self.sizes[block])
+        return list(order), [at or 0 for at in offset], peak
+
+    def in_orders(self) -> Solution:
+        """The best of the orders in which first fit does well."""
+        return min((self.first_fit(order) for order in _orders(self.parts)), key=lambda solution: solution[2])
+
+
+def _lowest(gaps: Sequence[tuple[int, int, int]], offset: Sequence[int | None]) -> int:
+    """The lowest offset at which a block with these gaps is clear of all placed ones."""
+    taken: list[tuple[int, int]] = []
+    for other, below, above in gaps:
+        there = offset[other]
+        if there is not None:
+            taken.append((there - below, there + above))
+    taken.sort()
+    position = 0
+    for low, high in taken:
+        if position <= low:
+            break
+        position = max(position, high)
+    return position
+
+
 def _aligned(size: int) -> int:
     return -(-size // ALIGN) * ALIGN
 
@@ -75,9 +136,9 @@ def pack(parts: Sequence[Block], capacities: Sequence[int | None], input_bank: i
     A capacity of None is unlimited. Graph inputs stay in ``input_bank``, which a peripheral can write to. If no
     placement is found that fits, the smallest one in a single bank is returned.
     """
-    matrix = distances(parts)
-    single = _pack_single(parts, matrix)
-    alone = Placement(single.offset, single.bank, (single.total, *(0 for _ in capacities[1:])))
+    problem = _Problem.of(parts)
+    offset, peak = _single(problem, ROUNDS, ROUNDS)
+    alone = Placement(tuple(offset), (0,) * len(parts), (peak, *(0 for _ in capacities[1:])))
     reachable = input_bank == 0 or not any(part.is_input for part in parts)
     if (capacities[0] is None or alone.total <= capacities[0]) and reachable:
         return alone
@@ -85,25 +146,14 @@ def pack(parts: Sequence[Block], capacities: Sequence[int | None], input_bank: i
         placement
         for turned in (False, True)
         for order in (*_orders(parts), *_shuffles(parts))
-        if (placement := _pack_banks(parts, matrix, order, capacities, input_bank, turned)) is not None
+        if (placement := _pack_banks(problem, order, capacities, input_bank, turned)) is not None
     ]
     return min(spilled, key=lambda placement: placement.total, default=alone)
 
 
-def quick_size(parts: Sequence[Block], enough: int = 0) -> int:
-    """Bytes of a single bank that first fit needs, in the best of its orders: an estimate of what `pack` reaches.
-
-    Stops at the first order that needs at most ``enough``.
-    """
-    matrix, sizes = distances(parts), _aligned_sizes(parts)
-    best = 2**62
-    for turned in (False, True):
-        chosen = _turned(matrix, sizes) if turned else matrix
-        for order in _orders(parts):
-            best = min(best, _first_fit(parts, chosen, order)[1])
-            if best <= enough:
-                return best
-    return best
+def quick_size(parts: Sequence[Block]) -> int:
+    """Bytes of a single bank: what `pack` reaches, or a little more."""
+    return _single(_Problem.of(parts), QUICK_ROUNDS, 0)[1]
 
 
 def _shuffles(parts: Sequence[Block]) -> Iterator[list[int]]:
@@ -125,63 +175,24 @@ def _orders(parts: Sequence[Block]) -> Iterator[list[int]]:
     yield sorted(every, key=lambda i: (-parts[i].last, -parts[i].size, i))
 
 
-def _lowest(block: int, placed: Sequence[int], offset: Matrix, matrix: Matrix) -> int:
-    """The lowest offset at which a block is clear of all placed ones."""
-    others = np.asarray(placed, np.int64)
-    below = offset[others] - matrix[block, others]
-    above = offset[others] + matrix[others, block]
-    clash = (matrix[block, others] > APART) & (below < above) & (above > 0)
-    position = 0
-    for low, high in sorted(zip(below[clash].tolist(), above[clash].tolist(), strict=True)):
-        if position <= low:
-            break
-        position = max(position, high)
-    return position
-
-
-def _first_fit(parts: Sequence[Block], matrix: Matrix, order: Sequence[int]) -> tuple[Matrix, int]:
-    offset = np.zeros(len(parts), np.int64)
-    peak = 0
-    for count, block in enumerate(order):
-        offset[block] = _lowest(block, order[:count], offset, matrix)
-        peak = max(peak, int(offset[block]) + _aligned(parts[block].size))
+def _single(problem: _Problem, *rounds: int) -> tuple[list[int], int]:
+    """Offsets and peak of the best placement found from the bottom up or, mirrored, from the top down."""
+    _, offset, peak = _search(problem, *rounds)
+    if peak > problem.bound:
+        _, downward, reached = _search(problem.turned, *rounds)
+        if reached < peak:
+            return [reached - at - size for at, size in zip(downward, problem.sizes, strict=True)], reached
     return offset, peak
 
 
-def _pack_single(parts: Sequence[Block], matrix: Matrix) -> Placement:
-    """The best placement found from the bottom up or, mirrored, from the top down."""
-    sizes = _aligned_sizes(parts)
-    bound = _bound(parts)
-    upward = _search(parts, matrix, bound)
-    if upward[2] <= bound:
-        offset, peak = upward[1:]
-    else:
-        downward = _search(parts, _turned(matrix, sizes), bound)
-        offset, peak = upward[1:]
-        if downward[2] < peak:
-            peak = downward[2]
-            offset = peak - downward[1] - sizes
-    return Placement(tuple(int(o) for o in offset), (0,) * len(parts), (peak,))
-
-
-def _aligned_sizes(parts: Sequence[Block]) -> Matrix:
-    return np.array([_aligned(part.size) for part in parts], np.int64)
-
-
-def _turned(matrix: Matrix, sizes: Matrix) -> Matrix:
-    """Distances for offsets counted from the top, top - offset - size: "b above a" becomes "a above b"."""
-    return np.where(matrix.T > APART, matrix.T + sizes[:, None] - sizes[None, :], APART)
-
-
-def _search(parts: Sequence[Block], matrix: Matrix, bound: int) -> Solution:
-    """First fit in several orders, then exhaustively for few blocks, by local search for many."""
-    tried = [(order, *_first_fit(parts, matrix, order)) for order in _orders(parts)]
-    best = min(tried, key=lambda entry: entry[2])
-    if best[2] <= bound:
+def _search(problem: _Problem, squeaks: int, moves: int) -> Solution:
+    """First fit in several orders, then exhaustively for few blocks, by so many steps of local search for many."""
+    best = problem.in_orders()
+    if best[2] <= problem.bound:
         return best
-    if len(parts) <= EXACT_BLOCKS:
-        return _Exact(parts, matrix, bound, best).search()
-    return _anneal(parts, matrix, bound, best)
+    if len(problem.parts) <= EXACT_BLOCKS:
+        return _Exact(problem, best).search()
+    return _anneal(problem, moves, _squeak(problem, squeaks, best))
 
 
 def _bound(parts: Sequence[Block]) -> int:
@@ -193,32 +204,59 @@ def _bound(parts: Sequence[Block]) -> int:
     return int(total.max(initial=0))
 
 
-def _anneal(parts: Sequence[Block], matrix: Matrix, bound: int, start: Solution) -> Solution:
+def _squeak(problem: _Problem, rounds: int, best: Solution) -> Solution:
+    """Squeaky wheel optimisation (Joslin and Clements, 1999): a block that ends too high is placed earlier the next
+    time. From each of the usual orders, then from the best one shaken."""
+    count = len(problem.sizes)
+    chance = random.Random(count)  # the same steps every time
+    starts = list(_orders(problem.parts))
+    done = 0
+    while done < rounds and best[2] > problem.bound:
+        shake = 0.0 if starts else 0.3 * count
+        order = starts.pop(0) if starts else best[0]
+        urgency = [0.0] * count
+        for position, block in enumerate(order):
+            urgency[block] = chance.uniform(-shake, shake) - position
+        local, stale = 2**62, 0
+        while done < rounds and stale < STALE and best[2] > problem.bound:
+            found = problem.first_fit(sorted(range(count), key=lambda block: -urgency[block]))
+            done, stale = done + 1, stale + 1
+            if found[2] < local:
+                local, stale = found[2], 0
+            if found[2] < best[2]:
+                best = found
+            for block, (at, size) in enumerate(zip(found[1], problem.sizes, strict=True)):
+                over = at + size > problem.bound
+                if at + size >= best[2] or (over and chance.random() < 0.5):
+                    urgency[block] += count * chance.uniform(0.05, 0.4)
+    return best
+
+
+def _anneal(problem: _Problem, rounds: int, start: Solution) -> Solution:
     """Threshold accepting over orders: move a block that reaches the peak or shares a step with one that does, or
     exchange two; changes that cost less than a shrinking threshold are kept."""
-    chance = random.Random(len(parts))  # the same moves every time
+    chance = random.Random(len(problem.parts))  # the same moves every time
     best = current = start
-    for done in range(ROUNDS):
-        threshold = bound * (ROUNDS - done) // ROUNDS // 50
-        changed = _changed(parts, matrix, current, chance)
-        offset, reached = _first_fit(parts, matrix, changed)
-        if reached <= current[2] + threshold:
-            current = changed, offset, reached
-        if reached < best[2]:
-            best = current
-        if best[2] <= bound:
+    for done in range(rounds):
+        threshold = problem.bound * (rounds - done) // rounds // 50
+        changed = problem.first_fit(_changed(problem, current, chance))
+        if changed[2] <= current[2] + threshold:
+            current = changed
+        if changed[2] < best[2]:
+            best = changed
+        if best[2] <= problem.bound:
             break
     return best
 
 
-def _changed(parts: Sequence[Block], matrix: Matrix, current: Solution, chance: random.Random) -> list[int]:
+def _changed(problem: _Problem, current: Solution, chance: random.Random) -> list[int]:
     order, offset, peak = current
     changed = list(order)
     if chance.random() < 0.5:
-        top = [block for block in order if offset[block] + _aligned(parts[block].size) == peak]
+        top = [block for block in order if offset[block] + problem.sizes[block] == peak]
         block = chance.choice(top)
         if chance.random() < 0.5:
-            block = chance.choice([other for other in order if matrix[block, other] > APART] or top)
+            block = chance.choice([other for other, _, _ in problem.gaps[block]] or top)
         changed.remove(block)
         changed.insert(chance.randrange(len(order)), block)
     else:
@@ -230,9 +268,9 @@ def _changed(parts: Sequence[Block], matrix: Matrix, current: Solution, chance: 
 class _Exact:
     """Depth-first search over all orders of placement, cut off at the best peak and after EXACT_NODES steps."""
 
-    def __init__(self, parts: Sequence[Block], matrix: Matrix, bound: int, start: Solution) -> None:
-        self.parts, self.matrix, self.bound, self.best = parts, matrix, bound, start
-        self.offset = np.zeros(len(parts), np.int64)
+    def __init__(self, problem: _Problem, start: Solution) -> None:
+        self.problem, self.best = problem, start
+        self.offset: list[int | None] = [None] * len(problem.parts)
         self.order: list[int] = []
         self.left = EXACT_NODES
 
@@ -241,52 +279,49 @@ class _Exact:
         return self.best
 
     def _visit(self, peak: int) -> None:
-        if peak >= self.best[2] or self.best[2] <= self.bound or self.left == 0:
+        if peak >= self.best[2] or self.best[2] <= self.problem.bound or self.left == 0:
             return
         self.left -= 1
-        if len(self.order) == len(self.parts):
-            self.best = list(self.order), self.offset.copy(), peak
+        if len(self.order) == len(self.offset):
+            self.best = list(self.order), [at or 0 for at in self.offset], peak
             return
-        for block in range(len(self.parts)):
-            if block not in self.order:
-                self.offset[block] = _lowest(block, self.order, self.offset, self.matrix)
-                top = int(self.offset[block]) + _aligned(self.parts[block].size)
+        for block, at in enumerate(self.offset):
+            if at is None:
+                lowest = _lowest(self.problem.gaps[block], self.offset)
+                self.offset[block] = lowest
                 self.order.append(block)
-                self._visit(max(peak, top))
+                self._visit(max(peak, lowest + self.problem.sizes[block]))
                 self.order.pop()
+                self.offset[block] = None
 
 
 def _pack_banks(
-    parts: Sequence[Block],
-    matrix: Matrix,
-    order: Sequence[int],
-    capacities: Sequence[int | None],
-    input_bank: int,
-    turned: bool,
+    problem: _Problem, order: Sequence[int], capacities: Sequence[int | None], input_bank: int, turned: bool
 ) -> Placement | None:
     """First fit from the bottom, or (``turned``) from the top down, each block in the first bank that has room
     for it; None if one fits nowhere."""
-    extent = _aligned_sizes(parts)
     if turned:
-        matrix = _turned(matrix, extent)
-    offset = np.zeros(len(parts), np.int64)
-    held: list[list[int]] = [[] for _ in capacities]
+        problem = problem.turned
+    parts = problem.parts
+    held: list[list[int | None]] = [[None] * len(parts) for _ in capacities]
     sizes = [0] * len(capacities)
-    bank_of = np.zeros(len(parts), np.int64)
     # inputs are bound to a bank, so they choose first
     for block in sorted(order, key=lambda i: not parts[i].is_input):
         banks = [input_bank] if parts[block].is_input else range(len(capacities))
         for bank in banks:
-            offset[block] = _lowest(block, held[bank], offset, matrix)
-            top = int(offset[block] + extent[block])
+            offset = _lowest(problem.gaps[block], held[bank])
+            top = offset + problem.sizes[block]
             capacity = capacities[bank]
             if capacity is None or top <= capacity:
-                held[bank].append(block)
+                held[bank][block] = offset
                 sizes[bank] = max(sizes[bank], top)
-                bank_of[block] = bank
                 break
         else:
             return None
-    if turned:
-        offset = np.array(sizes, np.int64)[bank_of] - offset - extent
-    return Placement(tuple(int(o) for o in offset), tuple(int(bank) for bank in bank_of), tuple(sizes))
+    placed = [
+        (sizes[bank] - at - problem.sizes[block] if turned else at, bank)
+        for block in range(len(parts))
+        for bank, offsets in enumerate(held)
+        if (at := offsets[block]) is not None
+    ]
+    return Placement(tuple(at for at, _ in placed), tuple(bank for _, bank in placed), tuple(sizes))

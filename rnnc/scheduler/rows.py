@@ -14,8 +14,9 @@ from rnnc.scheduler.execution import Network
 from rnnc.scheduler.segments import Costs, mask_of
 
 
-def cut_rows(network: Network, order: Sequence[int], costs: Costs) -> list[tuple[int, ...]]:
-    """Stages (task numbers, in this order) whose largest peak is minimal among all cuts of ``order``."""
+def cut_rows(network: Network, order: Sequence[int], costs: Costs, limit: int | None = None) -> list[tuple[int, ...]]:
+    """Stages (task numbers, in this order) whose largest peak is minimal among all cuts of ``order``; none if that is
+    more than ``limit``, which is found out sooner."""
     count = len(order)
     finished = [mask_of(order[:cut]) for cut in range(count + 1)]
     boundary = [costs.boundary(done) for done in finished]
@@ -28,6 +29,8 @@ def cut_rows(network: Network, order: Sequence[int], costs: Costs) -> list[tuple
         cost, _, start, end = heapq.heappop(queue)
         if end in settled:
             continue
+        if limit is not None and cost > limit:
+            return []
         if end and (start, end) not in exact:
             exact[start, end] = costs.of(order[start:end], finished[start])
             heapq.heappush(queue, (max(cost, exact[start, end]), -end, start, end))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from rnnc.scheduler.execution import Network, execute
-from rnnc.scheduler.lifetimes import peaks
+from rnnc.scheduler.footprint import Footprint, footprint
 from rnnc.scheduler.plan import InputMode, OutputMode
 
 
@@ -24,26 +26,30 @@ class Options:
         return range(network.n_inputs if self.input_mode == "lent" else 0, len(network.values))
 
 
-Peaks = dict[tuple[object, ...], tuple[int, int]]
-"""Peaks of stages, counted exactly and with full rings, by operators and by names of what is held and streamed:
-valid for all graphs that share them."""
+Footprints = dict[tuple[object, ...], Footprint]
+"""Of stages, by what their operators read and by names of what is held and streamed: valid for all graphs that share
+them."""
 
 
 class Costs:
-    """Peaks of stages, each executed once and remembered. Sets of finished tasks are bit masks.
+    """Peaks of stages, each executed once and remembered as its footprint. Sets of finished tasks are bit masks.
 
     With ``full_rings`` every slot of a ring counts all the time: an estimate that a placement can nearly always
     reach, where the exact count may rest on slots that are free at moments of no use to others.
     """
 
-    def __init__(self, network: Network, options: Options, full_rings: bool = False, memo: Peaks | None = None) -> None:
+    def __init__(
+        self, network: Network, options: Options, full_rings: bool = False, memo: Footprints | None = None
+    ) -> None:
         self.network, self.options, self.full_rings = network, options, full_rings
         self.placed = options.placed(network)
         self.size = [value.type.bytes for value in network.values]
+        self.scratch = [task.scratch for task in network.tasks]
+        self.state = [task.state for task in network.tasks]
         self.readers = [mask_of(readers) for readers in network.readers]
         self.kept = [options.output_mode == "buffer" and v in network.outputs for v in range(len(self.size))]
         self._crossing: dict[int, frozenset[int]] = {}
-        self._peaks: Peaks = {} if memo is None else memo
+        self._footprints: Footprints = {} if memo is None else memo
 
     def crossing(self, finished: int) -> frozenset[int]:
         """Values that are in memory when just these tasks are finished."""
@@ -79,15 +85,16 @@ class Costs:
         held = after & (read | made)
         streamed = frozenset(value for value in read - before if value < network.n_inputs)
         key = (
-            tuple(network.tasks[task].op for task in tasks),
-            tuple(network.tasks[task].node.name for task in tasks),
+            tuple(network.tasks[task].reading for task in tasks),
             frozenset(network.values[value].name for value in held),
             frozenset(network.values[value].name for value in streamed),
         )
-        if key not in self._peaks:
+        if key not in self._footprints:
             execution = execute(network, [network.piece(tasks)], streamed)
-            self._peaks[key] = peaks(network, execution, held, read | made, self.options.sliding)
-        return self._peaks[key][self.full_rings] + aside
+            self._footprints[key] = footprint(network, execution, held, read | made, self.options.sliding)
+        own = sorted(tasks)
+        scratch, state = (np.array([sizes[task] for task in own], np.int64) for sizes in (self.scratch, self.state))
+        return self._footprints[key].peaks(scratch, state)[self.full_rings] + aside
 
 
 def mask_of(tasks: Sequence[int]) -> int:

@@ -174,13 +174,14 @@ def smaller(variants: Variants, name: str, index: int) -> list[int]:
     return [number for price, number in sorted(last.items()) if number > index and price >= options[index].extra_macs]
 
 
+def all_cycles(graph: Graph) -> int:
+    """Estimated cycles of a graph's operators."""
+    return sum(_op(node).cycles(node.input_types, node.output.type) for node in graph.nodes)
+
+
 def extra_cycles(variants: Variants, choice: Choice) -> int:
     """Estimated cycles of a choice beyond those of the graph as it is."""
-    made, given = (
-        sum(_op(node).cycles(node.input_types, node.output.type) for node in graph.nodes)
-        for graph in (variants.apply(choice), variants.graph)
-    )
-    return made - given
+    return all_cycles(variants.apply(choice)) - all_cycles(variants.graph)
 
 
 def by_gain(variants: Variants, names: Sequence[str]) -> list[str]:

@@ -17,6 +17,7 @@ from rnnc.ir.costs import Work
 from rnnc.ir.fixedpoint import Arithmetic
 from rnnc.ir.op import IntOp, Kernel, Sample, Window, WindowRows, aligned, nested
 from rnnc.ir.ops.conv import Conv2D, Pads, Pair
+from rnnc.ir.ops.frontier import frontier
 from rnnc.ir.ops.inverted_work import inverted_work, separable_work
 from rnnc.ir.ops.linear import accumulator_bound, random_requant
 from rnnc.ir.types import Quant, TensorType
@@ -24,9 +25,15 @@ from rnnc.ir.types import Quant, TensorType
 MOST_ROWS = 8
 """RNNC_INVERTED_ROWS."""
 
-LEVELS = ((12, 64, 6), (6, 32, 6), (3, 16, 3))
-"""Output pixels of a tile, wide channels made at a time, and `Conv2D.pixels` of the convolutions: from the fastest to
-the least scratch. Kernels take three pixels at a time, so tiles are threes."""
+TILES = (12, 9, 6, 3)
+"""Output pixels made at a time. Kernels take three at a time."""
+
+PIXELS = (6, 3)
+"""`Conv2D.pixels` of the convolutions."""
+
+PARTS, LEAST_CHUNK = (1, 2, 3, 4, 6, 8, 12, 16, 24), 16
+"""In how many chunks the wide channels are made, and the fewest of one: with less the calls take longer than the
+products. Equal chunks, as each takes the memory of the largest."""
 
 
 Block = tuple[Conv2D, Conv2D, Conv2D]
@@ -52,11 +59,13 @@ class Separable(IntOp):
         if len(chain) != 2 or len(convs) != 2 or not _projects(convs[0], convs[1]):
             return ()
         depthwise, project = convs
-        return tuple(
+        ways = (
             cls(replace(depthwise, pixels=pixels), replace(project, pixels=pixels), tile)
-            for tile, _, pixels in LEVELS
+            for tile in TILES
+            for pixels in PIXELS
             if tile < outputs[-1].width
         )
+        return frontier(ways, inputs, outputs[-1])
 
     def infer(self, inputs: Sequence[TensorType]) -> TensorType:
         return self.project.infer([self.depthwise.infer(inputs)])
@@ -134,13 +143,15 @@ class InvertedBottleneck(IntOp):
         expand, depthwise, project = convs
         if not _expands(expand):
             return ()
-        width, wide = outputs[-1].width, outputs[0].channels
-        levels = [
-            cls(*_with_pixels((expand, depthwise, project), pixels), min(tile, width), min(chunk, wide + -wide % 4))
-            for tile, chunk, pixels in LEVELS
+        ways = [
+            cls(*_with_pixels((expand, depthwise, project), pixels), tile, chunk)
+            for tile in sorted({min(tile, outputs[-1].width) for tile in TILES})
+            for chunk in _chunks(outputs[0].channels)
+            for pixels in PIXELS
         ]
         overlaps = depthwise.weight.shape[1] > depthwise.strides[0]
-        return (*(replace(op, keep=True) for op in levels if overlaps), *levels)
+        kept = [replace(op, keep=True) for op in ways if overlaps]
+        return (*frontier(kept, inputs, outputs[-1]), *frontier(ways, inputs, outputs[-1]))
 
     @property
     def rows(self) -> int:
@@ -279,6 +290,12 @@ class InvertedBottleneck(IntOp):
                     for keep in (False, True) if op.rows > op.stride else (False,):
                         label = f"{arithmetic} {case} by {op.tile} x {chunk} keep={keep}"
                         yield Sample(replace(op, keep=keep), (x,), y, label)
+
+
+def _chunks(wide: int) -> list[int]:
+    """Channels in a chunk, in fours."""
+    chunks = {-(-wide // (4 * parts)) * 4 for parts in PARTS}
+    return sorted(chunk for chunk in chunks if chunk >= min(LEAST_CHUNK, wide))
 
 
 def _projects(depthwise: Conv2D, project: Conv2D) -> bool:
