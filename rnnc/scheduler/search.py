@@ -95,7 +95,7 @@ class Search:
 
     def fits(self, choice: Choice, peak: int, live: int) -> bool:
         """Whether both sizes of a configuration are within these budgets; of one that is not, that is all that is
-        found out."""
+        found out. One that just fits may be refused: stages are counted with whole tensors between them."""
         key = self._key(choice)
         if key not in self._known:
             if self._too_live.get(key, -1) >= live:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnc.scheduler.lifetimes import Block
-from rnnc.scheduler.offsets import Placement, distances, pack
+from rnnc.scheduler.offsets import Placement, distances, pack, quick_size
 
 
 def block(size: int, first: int, last: int, is_input: bool = False) -> Block:
@@ -87,5 +87,6 @@ def test_random_blocks(cases: list[tuple[int, int, int, int]]) -> None:
         parts.append(Block((), size, first, low, high))
     single = pack(parts, [None])
     check(parts, single)
+    assert single.total <= quick_size(parts) <= sum(part.size + 8 for part in parts)
     limit = (single.total * 2 // 3 + 7) // 8 * 8
     check(parts, pack(parts, [limit, limit]))

@@ -27,7 +27,7 @@ from rnnc.ir.types import Array, Quant, TensorType
 from rnnc.scheduler import walk
 from rnnc.scheduler.choose import Optimize, Wish, choose, front
 from rnnc.scheduler.exchange import exchanged
-from rnnc.scheduler.search import Search
+from rnnc.scheduler.search import SLACK, Search
 from rnnc.scheduler.segments import Options
 from rnnc.scheduler.simulate import simulate
 from rnnc.scheduler.validate import validate
@@ -237,6 +237,24 @@ def test_the_more_may_be_paid_the_less_ram() -> None:
     speed, once, ram = (search.leanest(effort) for effort in ("speed", "once", "ram"))
     assert ram.peak < once.peak < speed.peak
     assert (speed.extra_macs, once.extra_macs) == (0, 0) < (0, ram.extra_macs)
+
+
+def test_what_fits_is_what_would_be_judged_so() -> None:
+    asked, judged = Search(network(), STREAMED), Search(network(), STREAMED)
+    lean = asked.variants.frugal(recompute=False)
+    for name in lean:
+        choice = {**lean, name: 0}
+        peak, live = judged.sizes(choice)
+        assert not asked.fits(choice, peak, live - 1)
+        assert asked.fits(choice, peak, 2 * live) and not asked.fits(choice, peak - 1, 2 * live)
+    assert asked.judged == judged.judged > 1
+
+
+def test_ram_is_given_back_for_speed_but_little_of_it() -> None:
+    search = Search(network(width=80), STREAMED)
+    once, least = search.leanest("once"), search.peak(search.frugal("once").choice)
+    assert once.peak <= least * (1 + SLACK["once"])
+    assert once.extra_cycles < search.frugal("once").extra_cycles
 
 
 def test_a_budget_is_kept_without_slower_kernels_than_it_takes() -> None:
