@@ -3,7 +3,9 @@
 A call through a pointer counts as a call of every function whose address the program takes (in an operator
 table, say), so the result is an upper bound. Functions without a .su record, i.e. of libraries, are measured
 by what their instructions push, and so are those whose record is 0: a function in assembly (`naked`) has such a
-record whatever it pushes. Recursion and frames of unknown size are refused.
+record whatever it pushes. Where compiled code ends in a jump to another function, its frame is gone by then: only
+assembly, and a compiler's cold part of a function, jump with theirs in place. Recursion and frames of unknown size are
+refused.
 """
 
 from __future__ import annotations
@@ -44,16 +46,20 @@ class _Function:
     pushed: int = 0
     unbounded: bool = False
     calls: set[int] = field(default_factory=set)
+    jumps: set[int] = field(default_factory=set)
     indirect: bool = False
 
 
 @dataclass(frozen=True)
 class CallGraph:
-    """The functions of one program by address; ``frames`` in bytes, None where the size is not bounded."""
+    """The functions of one program by address; ``frames`` in bytes, None where the size is not bounded. ``tails``
+    are the calls that take the place of the caller's frame.
+    """
 
     names: Mapping[int, str]
     frames: Mapping[int, int | None]
     calls: Mapping[int, frozenset[int]]
+    tails: Mapping[int, frozenset[int]]
 
     def worst_case(self, root: str) -> StackReport:
         """The deepest call path from the function named ``root``.
@@ -82,9 +88,12 @@ class CallGraph:
                 where=self.names[at],
                 why="its frame has a size known only at run time",
             )
-        below = [self._deepest(callee, (*callers, at), known) for callee in sorted(self.calls[at])]
+        callers = (*callers, at)
+        below = [self._deepest(callee, callers, known) for callee in sorted(self.calls[at])]
+        after = [self._deepest(callee, callers, known) for callee in sorted(self.tails[at])]
         deepest = max(below, default=(0, ()))
-        known[at] = (frame + deepest[0], (at, *deepest[1]))
+        total, path = max([(frame + deepest[0], deepest[1]), *after])
+        known[at] = (total, (at, *path))
         return known[at]
 
 
@@ -96,11 +105,15 @@ def read_call_graph(elf: Path, usage: Iterable[Path]) -> CallGraph:
     declared = _read_usage(usage)
     taken = _address_taken(relocations) & functions.keys()
     frames: dict[int, int | None] = {}
+    tails: dict[int, frozenset[int]] = {}
     for address, function in functions.items():
         base = _CLONE.sub("", function.name)
         pushed = None if function.unbounded else function.pushed
         frame = declared.get(function.name, declared.get(base, 0))
         frames[address] = pushed if frame == 0 else frame
+        within = {target for target in function.jumps if frame == 0 or _is_cold(function, functions.get(target))}
+        function.calls |= within
+        tails[address] = frozenset(function.jumps - within) & functions.keys()
     return CallGraph(
         names={address: function.name for address, function in functions.items()},
         frames=frames,
@@ -108,7 +121,12 @@ def read_call_graph(elf: Path, usage: Iterable[Path]) -> CallGraph:
             address: frozenset((function.calls | (taken if function.indirect else set())) & functions.keys())
             for address, function in functions.items()
         },
+        tails=tails,
     )
+
+
+def _is_cold(*functions: _Function | None) -> bool:
+    return any(function is not None and ".cold" in function.name for function in functions)
 
 
 def _read_usage(files: Iterable[Path]) -> dict[str, int | None]:
@@ -161,9 +179,10 @@ def _disassembled(line: str) -> tuple[str, str] | None:
 def _note_instruction(function: _Function, address: int, mnemonic: str, operands: str) -> None:
     if _BRANCH.match(mnemonic):
         target = _TARGET.search(operands)
+        links = mnemonic.partition(".")[0] == "bl"
         # A plain branch to the own start is a loop, not a call.
-        if target and (int(target[1], 16) != address or mnemonic.startswith("bl")):
-            function.calls.add(int(target[1], 16))
+        if target and (int(target[1], 16) != address or links):
+            (function.calls if links else function.jumps).add(int(target[1], 16))
     elif mnemonic.startswith("blx") or (mnemonic.startswith("bx") and _INDIRECT_TAIL.match(operands)):
         function.indirect = True
     else:

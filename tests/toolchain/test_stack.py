@@ -98,6 +98,19 @@ def test_frames_come_from_the_compiler(tmp_path: Path) -> None:
     assert report.bytes >= 512 + 16
 
 
+def test_a_tail_call_takes_the_place_of_its_caller(tmp_path: Path) -> None:
+    """The larger of the two counts; in assembly, both (`kernel` and `tail` above)."""
+    code = """
+        int leaf(volatile int *p, int n) { volatile int small[8]; small[n] = *p; return small[0]; }
+        int middle(int n) { volatile char big[256]; big[n] = 1; return leaf((int *)0, big[0]); }
+        int root(int n) { return middle(n) + 1; }
+    """
+    graph = analyse(tmp_path, code, ".c")
+    leaf, middle = graph.worst_case("leaf").bytes, graph.worst_case("middle").bytes
+    assert 0 < leaf < middle < 256 + leaf
+    assert graph.worst_case("root").path == ("root", "middle")
+
+
 def test_recursion_is_refused(tmp_path: Path) -> None:
     code = "int other(int n);\nint root(int n) { return n ? other(n) + 1 : 0; }\n"
     code += "int other(int n) { return root(n - 1) * 3; }\n"
