@@ -17,6 +17,16 @@
 #define RNNC_USE_DSP 0
 #endif
 
+/* A function of its own: what it needs takes stack during its calls only, not during all that its caller
+ * calls. GCC's clones have more parameters, and so larger frames. */
+#if defined(__clang__)
+#define RNNC_NOINLINE __attribute__((noinline))
+#elif defined(__GNUC__)
+#define RNNC_NOINLINE __attribute__((noinline, noclone))
+#else
+#define RNNC_NOINLINE
+#endif
+
 #define RNNC_OK 0
 #define RNNC_NEED_INPUT 1      /* stream mode: push the next row and step again */
 #define RNNC_BUSY 2            /* the budget of a step is used up; step again */

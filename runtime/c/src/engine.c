@@ -82,20 +82,25 @@ static uint8_t *place_of_row(const rnnc_engine *e, const rnnc_slide *slide, int3
     return e->bank[slide->landing_bank] + slide->landing + (uint32_t)(slot - slide->stay) * t->row_bytes;
 }
 
-static uint8_t *sliding_address(const rnnc_engine *e, const rnnc_slide *slide, int32_t row) {
-    return place_of_row(e, slide, row, oldest_row(e, slide));
+/* The oldest row of a tensor whose rows slide. */
+static inline int32_t oldest_of(const rnnc_engine *e, const rnnc_tensor *t) {
+    return t->slide == RNNC_NONE ? 0 : oldest_row(e, &e->model->slides[t->slide]);
 }
 
-static inline uint8_t *row_address(const rnnc_engine *e, uint16_t tensor, int32_t row) {
-    const rnnc_tensor *t = &e->model->tensors[tensor];
+static inline uint8_t *address_in(const rnnc_engine *e, const rnnc_tensor *t, int32_t row, int32_t oldest) {
     if (t->slide != RNNC_NONE) {
-        return sliding_address(e, &e->model->slides[t->slide], row);
+        return place_of_row(e, &e->model->slides[t->slide], row, oldest);
     }
     return e->bank[t->bank] + t->offset + (uint32_t)(row % t->ring) * t->row_bytes;
 }
 
+static RNNC_NOINLINE uint8_t *row_address(const rnnc_engine *e, uint16_t tensor, int32_t row) {
+    const rnnc_tensor *t = &e->model->tensors[tensor];
+    return address_in(e, t, row, oldest_of(e, t));
+}
+
 /* Moves what stays of a ring whose first row was `oldest` until now. */
-static void move_rows(const rnnc_engine *e, const rnnc_slide *slide, int32_t oldest) {
+static RNNC_NOINLINE void move_rows(const rnnc_engine *e, const rnnc_slide *slide, int32_t oldest) {
     int32_t now = oldest_row(e, slide), end = rows_present(e, slide->tensor);
     for (int32_t row = now; now > oldest && row < end; ++row) {
         memcpy(place_of_row(e, slide, row, now), place_of_row(e, slide, row, oldest),
@@ -116,8 +121,8 @@ static uint16_t slide_read(const rnnc_engine *e, const rnnc_op *op, uint16_t i) 
     return slide;
 }
 
-/* Counts a job as done, which may end the need for rows that it read. */
-static void finish_job(rnnc_engine *e, uint16_t index) {
+/* Moves what stays of the rings that slide, of which the job that is about to count as done read rows. */
+static void slide_rings(rnnc_engine *e, uint16_t index) {
     const rnnc_op *op = &e->model->ops[index];
     for (uint16_t i = 0; i < op->windows; ++i) {
         uint16_t slide = slide_read(e, op, i);
@@ -128,26 +133,27 @@ static void finish_job(rnnc_engine *e, uint16_t index) {
             --e->done[index];
         }
     }
-    ++e->done[index];
 }
 
 /* Where a row to read lies: in the arena, or in a frame of the caller's. */
-static inline const void *row_to_read(const rnnc_engine *e, uint16_t tensor, int32_t row) {
+static inline const void *row_to_read(const rnnc_engine *e, uint16_t tensor, int32_t row, int32_t oldest) {
     const rnnc_tensor *t = &e->model->tensors[tensor];
     if (e->model->lent_inputs == 0 || t->producer != RNNC_NONE) {
-        return row_address(e, tensor, row);
+        return address_in(e, t, row, oldest);
     }
     const int8_t *const *frames = (const void *)((const uint8_t *)e + e->model->lent_inputs);
     return frames[tensor] + (uint32_t)row * t->row_bytes; /* graph inputs are the first tensors */
 }
 
-static inline void gather_rows(const rnnc_engine *e, const rnnc_op *op, int32_t job, const void **rows) {
+static RNNC_NOINLINE void gather_rows(const rnnc_engine *e, const rnnc_op *op, int32_t job,
+                                      const void **rows) {
     for (uint16_t i = 0; i < op->windows; ++i) {
         const rnnc_window *w = &e->model->windows[op->first_window + i];
-        int32_t tap = job * w->stride - w->pad, last = e->model->tensors[w->tensor].height - 1;
-        for (uint16_t k = 0; k < w->rows; ++k, tap += w->dilation) {
+        const rnnc_tensor *t = &e->model->tensors[w->tensor];
+        int32_t tap = job * w->stride - w->pad, last = t->height - 1, oldest = oldest_of(e, t);
+        for (const void **end = rows + w->rows; rows != end; ++rows, tap += w->dilation) {
             int32_t row = clamp(tap, 0, last);
-            *rows++ = row == tap || w->edge ? row_to_read(e, w->tensor, row) : NULL;
+            *rows = row == tap || w->edge ? row_to_read(e, w->tensor, row, oldest) : NULL;
         }
     }
 }
@@ -180,26 +186,40 @@ static void show_row(const rnnc_engine *e, uint16_t index, int32_t row, const vo
     }
 }
 
-static void run_job(rnnc_engine *e, uint16_t index) {
+/* The row that the next job of an operator makes; less than 0 if it only takes in rows. */
+static inline int32_t next_row(const rnnc_engine *e, const rnnc_op *op, uint16_t index) {
+    return e->done[index] - op->jobs + e->model->tensors[op->output].height;
+}
+
+/* Runs the kernel on the next job of an operator, and returns where its row is, if it makes one. The stack of
+ * all kernels comes on top of this frame, so that it has nothing else in it. */
+static RNNC_NOINLINE const void *run_kernel(const rnnc_engine *e, uint16_t index) {
     const rnnc_op *op = &e->model->ops[index];
     const void *rows[RNNC_JOB_ROWS];
-    int32_t number = e->done[index];
-    int32_t row = number - op->jobs + e->model->tensors[op->output].height;
-    gather_rows(e, op, number, rows);
+    int32_t number = e->done[index], row = next_row(e, op, index);
     rnnc_job job = {.rows = rows,
                     .out = row_address(e, op->output, row > 0 ? row : 0),
                     .scratch = e->bank[op->scratch_bank] + op->scratch,
                     .state = e->bank[op->state_bank] + op->state,
                     .job = number,
                     .first = number == 0};
+    gather_rows(e, op, number, rows);
 #ifdef RNNC_HOOKS
     rnnc_marker_layer(index);
 #endif
     op->kernel(op->params, &job);
+    return job.out;
+}
+
+static RNNC_NOINLINE void finish_job(rnnc_engine *e, uint16_t index, const void *out) {
+    int32_t row = next_row(e, &e->model->ops[index], index);
     if (row >= 0) {
-        show_row(e, index, row, job.out); /* now: the next job may reuse the place of a streamed row */
+        show_row(e, index, row, out); /* now: the next job may reuse the place of a streamed row */
     }
-    finish_job(e, index);
+    if (e->model->slides != NULL) {
+        slide_rings(e, index);
+    }
+    ++e->done[index];
     e->latest = index;
 }
 
@@ -310,7 +330,7 @@ int rnnc_engine_step(rnnc_engine *e, unsigned budget) {
     uint16_t op;
     int status = find_job(e, &op);
     for (; status == RNNC_BUSY && budget != 0; --budget) {
-        run_job(e, op);
+        finish_job(e, op, run_kernel(e, op));
         status = find_job(e, &op);
     }
     return status;
