@@ -184,7 +184,7 @@ class Conv2D(LinearOp):
             return "depthwise3x3" if usual else "depthwise"
         if self.from_rows:
             return "pointwise_rows" if self.pointwise else "conv_rows"
-        return "conv2d"
+        return "pointwise_columns" if self.pointwise and self.strides[1] == 1 else "conv2d"
 
     @property
     def from_rows(self) -> bool:

@@ -21,12 +21,14 @@ typedef struct {
 
 /* Any group, stride, padding, dilation; scratch: the windows of `pixels` pixels, see Conv2D.scratch_bytes. */
 rnnc_kernel rnnc_conv2d_s8;
+/* The same for 1x1 of one group at stride_w 1 without padding, where windows are placed with less ado. */
+rnnc_kernel rnnc_pointwise_columns_s8;
 /* One group, not dilated, channels in whole words, straight from the rows; scratch: 12 bytes for each tap
  * and one more, and a kernel row of bytes. The pointwise one is for no padding and needs no scratch. */
 rnnc_kernel rnnc_conv_rows_s8;
 rnnc_kernel rnnc_pointwise_rows_s8;
-/* For other kernels to call, 1x1 of one group without padding: rnnc_pointwise_rows_s8 where `pixels` is 1 and
- * channels are whole words, otherwise rnnc_conv2d_s8. */
+/* For other kernels to call, 1x1 of one group at stride_w 1 without padding: rnnc_pointwise_rows_s8
+ * where `pixels` is 1 and channels are whole words, otherwise rnnc_pointwise_columns_s8. */
 rnnc_kernel rnnc_pointwise_s8;
 rnnc_kernel rnnc_depthwise_s8; /* groups == in_channels == out_channels */
 /* The same for 3x3 taps side by side at stride 1 or 2; scratch: the channels of one pixel in whole words. */

@@ -1,4 +1,4 @@
-/* The output channels of one group of a convolution, and what its tiles have in common (Armv7E-M). */
+/* What the tiles of convolutions have in common (Armv7E-M). */
 #ifndef RNNC_GROUP_H
 #define RNNC_GROUP_H
 
@@ -7,23 +7,10 @@
 
 #if RNNC_USE_DSP
 
-typedef struct {
-    const rnnc_conv2d *p;
-    int32_t first, channels; /* of the output */
-    int32_t steps;           /* of four of depth in a window */
-    const int8_t *weights;
-} rnnc_group;
-
-static inline rnnc_group rnnc_group_of(const rnnc_conv2d *p, int32_t group, int32_t steps) {
-    int32_t channels = p->out_channels / p->groups;
-    return (rnnc_group){p, group * channels, channels, steps, p->weights + group * channels * steps * 4};
-}
-
-/* Those of the group, or NULL where requantisation is more than one SMMLAR and one SSAT. */
-static inline const int32_t *rnnc_group_multipliers(const rnnc_group *g) {
-    const rnnc_requant *q = &g->p->requant;
+/* Of all channels, or NULL where requantisation is more than one SMMLAR and one SSAT. */
+static inline const int32_t *rnnc_plain_multipliers(const rnnc_requant *q) {
     int plain = !RNNC_TFLITE && q->left_shift == 0 && q->low == INT8_MIN && q->high == INT8_MAX;
-    return plain ? q->multipliers + g->first : NULL;
+    return plain ? q->multipliers : NULL;
 }
 
 /* Steps of a block that are left out, so that `steps` are done in whole blocks. */
@@ -36,19 +23,23 @@ static inline int32_t rnnc_pixels_at_once(int32_t left) {
     return left == 3 || left > 4 ? 3 : left == 1 ? 1 : 2;
 }
 
-/* Two channels of `pixels` pixels, `stride` bytes apart, by any requantisation. */
-static inline void rnnc_store_six(const rnnc_group *g, int32_t channel, rnnc_six acc, int32_t pixels,
-                                  int32_t stride, int8_t *out) {
-    const rnnc_requant *q = &g->p->requant;
-    out[0] = rnnc_requantise(acc.a0, channel, q);
-    out[1] = rnnc_requantise(acc.b0, channel + 1, q);
+/* Two channels of a pixel, by any requantisation. */
+static RNNC_UNUSUAL void rnnc_store_two(const rnnc_requant *q, int32_t channel, int32_t a, int32_t b,
+                                        int8_t *out) {
+    out[0] = rnnc_requantise(a, channel, q);
+    out[1] = rnnc_requantise(b, channel + 1, q);
+}
+
+/* Of `pixels` pixels, `stride` bytes apart. */
+static inline __attribute__((always_inline)) void rnnc_store_six(const rnnc_requant *q, int32_t channel,
+                                                                 rnnc_six acc, int32_t pixels, int32_t stride,
+                                                                 int8_t *out) {
+    rnnc_store_two(q, channel, acc.a0, acc.b0, out);
     if (pixels > 1) {
-        out[stride] = rnnc_requantise(acc.a1, channel, q);
-        out[stride + 1] = rnnc_requantise(acc.b1, channel + 1, q);
+        rnnc_store_two(q, channel, acc.a1, acc.b1, out + stride);
     }
     if (pixels > 2) {
-        out[2 * stride] = rnnc_requantise(acc.a2, channel, q);
-        out[2 * stride + 1] = rnnc_requantise(acc.b2, channel + 1, q);
+        rnnc_store_two(q, channel, acc.a2, acc.b2, out + 2 * stride);
     }
 }
 

@@ -9,6 +9,13 @@
 #include "rnnc.h"
 #include "rnnc_config.h"
 
+/* Code for requantisation that is more than one SMMLAR and one SSAT, which in fast arithmetic is rare. */
+#if RNNC_TFLITE
+#define RNNC_UNUSUAL inline
+#else
+#define RNNC_UNUSUAL RNNC_NOINLINE
+#endif
+
 typedef struct {
     const int32_t *multipliers; /* by channel */
     const int8_t *shifts;       /* by channel, left if positive; tflite only, else NULL */

@@ -84,19 +84,21 @@ static inline void rnnc_widen(int16_t *values, const int8_t *from, int32_t n) {
     rnnc_widen_values((int16_t *)(void *)to, from, n);
 }
 
-/* How windows stand in scratch; lengths in values. */
+/* How the windows of one group stand in scratch; lengths in values. */
 typedef struct {
-    int32_t depth;  /* channels of a group */
-    int32_t column; /* from one column to the next */
-    int32_t window; /* from the window of one pixel to the next */
-    int apart;      /* windows do not share columns */
+    const rnnc_conv2d *p;
+    int32_t channel; /* the first one of the input */
+    int32_t depth;   /* channels of a group */
+    int32_t column;  /* from one column to the next */
+    int32_t window;  /* from the window of one pixel to the next */
+    int apart;       /* windows do not share columns */
 } rnnc_columns;
 
-static inline rnnc_columns rnnc_columns_of(const rnnc_conv2d *p) {
+static inline __attribute__((always_inline)) rnnc_columns rnnc_columns_of(const rnnc_conv2d *p) {
     int32_t depth = p->in_channels / p->groups;
     int32_t column = rnnc_column_length(p);
     int apart = p->dilation_w != 1 || p->stride_w > p->kernel_w;
-    return (rnnc_columns){depth, column, (apart ? p->kernel_w : p->stride_w) * column, apart};
+    return (rnnc_columns){p, 0, depth, column, (apart ? p->kernel_w : p->stride_w) * column, apart};
 }
 
 /* `count` columns of one or three channels, one by one; as many loads as possible stand together. */
@@ -125,12 +127,15 @@ static inline void rnnc_place_triple(const int8_t *from, int32_t step, int32_t c
 }
 
 /* `count` columns of one row, `pitch` apart. */
-static inline void rnnc_place_inside(const rnnc_conv2d *p, const int8_t *from, int32_t depth, int32_t count,
-                                     int16_t *to, int32_t pitch) {
+static RNNC_NOINLINE void rnnc_place_inside(const rnnc_conv2d *p, const int8_t *from, int32_t depth,
+                                            int32_t count, int16_t *to, int32_t pitch) {
     int32_t step = p->in_channels;
-    if (depth == pitch && depth == step && depth % 4 == 0) {
-        rnnc_widen(to, from, count * depth);
-    } else if (depth == step && depth % 16 == 0 && count > 0) {
+    int together = depth == step; /* columns have no other groups between them */
+    if (together && depth == pitch && depth % 4 == 0) {
+        depth *= count;
+        count = 1;
+    }
+    if (together && depth % 16 == 0 && count * depth > 0) {
         rnnc_widen_columns(to, from, depth, count, 2 * (pitch - depth));
     } else if (depth % 4 == 0 || p->kernel_h == 1) {
         for (; count > 0; --count, from += step, to += pitch) {
@@ -147,51 +152,69 @@ static inline void rnnc_place_inside(const rnnc_conv2d *p, const int8_t *from, i
     }
 }
 
-/* The same outside of the image; returns where the next column goes. */
-static inline int16_t *rnnc_place_padding(int32_t zero_point, int32_t depth, int32_t count, int16_t *to,
-                                          int32_t pitch) {
-    for (; count > 0; --count, to += pitch) {
-        for (int32_t c = 0; c < depth; ++c) {
-            to[c] = (int16_t)zero_point;
+/* The same outside of the image. */
+static RNNC_NOINLINE void rnnc_place_padding(const rnnc_columns *s, int32_t count, int16_t *to) {
+    for (; count > 0; --count, to += s->column) {
+        for (int32_t c = 0; c < s->depth; ++c) {
+            to[c] = (int16_t)s->p->in_zero_point;
         }
     }
-    return to;
 }
 
-/* `count` columns from `column` on, channels from `channel` on. */
-static __attribute__((noinline)) void rnnc_place_run(const rnnc_conv2d *p, const rnnc_columns *s,
-                                                     const void *const *rows, int32_t column, int32_t count,
-                                                     int32_t channel, int16_t *to) {
-    int32_t depth = s->depth, pitch = s->column;
-    int32_t zero_point = p->in_zero_point;
-    int32_t before = rnnc_clamp(-column, 0, count);
-    int32_t after = rnnc_clamp(column + count - p->in_width, 0, count);
+/* The columns that the windows of `pixels` pixels from x on share. */
+static RNNC_NOINLINE void rnnc_place_run(const rnnc_columns *s, const rnnc_job *job, int32_t x,
+                                         int32_t pixels) {
+    const rnnc_conv2d *p = s->p;
+    int32_t left = x * p->stride_w - p->pad_left;
+    int32_t count = (pixels - 1) * p->stride_w + p->kernel_w;
+    int32_t before = rnnc_clamp(-left, 0, count);
+    int32_t after = rnnc_clamp(left + count - p->in_width, 0, count);
     int32_t inside = count - before - after;
-    int32_t offset = (column + before) * p->in_channels + channel;
-    for (const void *const *end = rows + p->kernel_h; rows != end; ++rows, to += depth) {
-        const int8_t *row = *rows;
+    int32_t offset = (left + before) * p->in_channels + s->channel;
+    int16_t *to = job->scratch;
+    for (int32_t ky = 0; ky < p->kernel_h; ++ky, to += s->depth) {
+        const int8_t *row = job->rows[ky];
+        int16_t *first = to + before * s->column;
         if (row == NULL) {
-            (void)rnnc_place_padding(zero_point, depth, count, to, pitch);
+            rnnc_place_padding(s, count, to);
             continue;
         }
-        int16_t *first = rnnc_place_padding(zero_point, depth, before, to, pitch);
-        rnnc_place_inside(p, row + offset, depth, inside, first, pitch);
-        (void)rnnc_place_padding(zero_point, depth, after, first + inside * pitch, pitch);
+        if (inside != count) {
+            rnnc_place_padding(s, before, to);
+            rnnc_place_padding(s, after, first + inside * s->column);
+        }
+        rnnc_place_inside(p, row + offset, s->depth, inside, first, s->column);
+    }
+}
+
+/* The columns of the windows of `pixels` pixels from x on, window by window. */
+static RNNC_NOINLINE void rnnc_place_apart(const rnnc_columns *s, const rnnc_job *job, int32_t x,
+                                           int32_t pixels) {
+    const rnnc_conv2d *p = s->p;
+    int16_t *to = job->scratch;
+    for (int32_t left = x * p->stride_w - p->pad_left; pixels > 0; --pixels, left += p->stride_w) {
+        int32_t column = left;
+        for (int32_t tap = 0; tap < p->kernel_w; ++tap, to += s->column, column += p->dilation_w) {
+            for (int32_t ky = 0; ky < p->kernel_h; ++ky) {
+                const int8_t *row = job->rows[ky];
+                int16_t *first = to + ky * s->depth;
+                if (row == NULL || column < 0 || column >= p->in_width) {
+                    rnnc_place_padding(s, 1, first);
+                } else {
+                    row += column * p->in_channels + s->channel;
+                    rnnc_place_inside(p, row, s->depth, 1, first, s->column);
+                }
+            }
+        }
     }
 }
 
 /* The windows of `pixels` pixels from x on. */
-static inline void rnnc_place_windows(const rnnc_conv2d *p, const rnnc_columns *s, const void *const *rows,
-                                      int32_t x, int32_t pixels, int32_t channel, int16_t *to) {
-    int32_t left = x * p->stride_w - p->pad_left;
-    if (!s->apart) {
-        rnnc_place_run(p, s, rows, left, (pixels - 1) * p->stride_w + p->kernel_w, channel, to);
-        return;
-    }
-    for (; pixels > 0; --pixels, left += p->stride_w) {
-        for (int32_t tap = 0; tap < p->kernel_w; ++tap, to += s->column) {
-            rnnc_place_run(p, s, rows, left + tap * p->dilation_w, 1, channel, to);
-        }
+static inline void rnnc_place_windows(const rnnc_columns *s, const rnnc_job *job, int32_t x, int32_t pixels) {
+    if (s->apart) {
+        rnnc_place_apart(s, job, x, pixels);
+    } else {
+        rnnc_place_run(s, job, x, pixels);
     }
 }
 

@@ -59,6 +59,10 @@ void rnnc_pointwise_s8(const void *params, const rnnc_job *job) {
     convolve(params, job, by_columns(params));
 }
 
+void rnnc_pointwise_columns_s8(const void *params, const rnnc_job *job) {
+    convolve(params, job, by_columns(params));
+}
+
 void rnnc_pointwise_rows_s8(const void *params, const rnnc_job *job) {
     convolve(params, job, by_columns(params));
 }

@@ -180,6 +180,13 @@ static inline __attribute__((always_inline)) void finish(const few_pixels *t, in
     }
 }
 
+/* A channel and the next but one of a pixel, by any requantisation. */
+static RNNC_UNUSUAL void store_two(const rnnc_requant *q, int32_t channel, int32_t a, int32_t b,
+                                   int8_t *out) {
+    out[0] = rnnc_requantise(a, channel, q);
+    out[2] = rnnc_requantise(b, channel + 2, q);
+}
+
 /* Two channels, `channel` + `odd` and the next but one. */
 static inline __attribute__((always_inline)) void two_channels(const rnnc_conv2d *p, const few_pixels *t,
                                                                const int8_t *weights, int32_t channel,
@@ -193,10 +200,10 @@ static inline __attribute__((always_inline)) void two_channels(const rnnc_conv2d
         return;
     }
     int8_t *out = t->out + channel + odd;
-    int32_t values[6] = {acc.a0, acc.b0, acc.a1, acc.b1, acc.a2, acc.b2};
-    for (int32_t i = 0; i < 2 * pixels; ++i) {
-        int32_t second = i % 2 * 2;
-        out[i / 2 * t->pitch + second] = rnnc_requantise(values[i], channel + odd + second, &p->requant);
+    store_two(&p->requant, channel + odd, acc.a0, acc.b0, out);
+    store_two(&p->requant, channel + odd, acc.a1, acc.b1, out + t->pitch);
+    if (pixels == 3) {
+        store_two(&p->requant, channel + odd, acc.a2, acc.b2, out + 2 * t->pitch);
     }
 }
 
@@ -211,7 +218,8 @@ static inline __attribute__((always_inline)) void whole_words(const rnnc_conv2d 
 }
 
 /* A channel that is left over when there are not four: reading a word would pass the end of the row. */
-static void single_channel(const rnnc_conv2d *p, const few_pixels *t, int32_t pixels, int32_t channel) {
+static RNNC_NOINLINE void single_channel(const rnnc_conv2d *p, const few_pixels *t, int32_t pixels,
+                                         int32_t channel) {
     const int8_t *weights = p->weights + channel / LANES * LANES * TAPS + channel % LANES;
     for (int32_t pixel = 0; pixel < pixels; ++pixel) {
         int32_t acc = p->bias[channel];

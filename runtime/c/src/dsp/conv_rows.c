@@ -10,70 +10,83 @@
 #if RNNC_USE_DSP
 
 typedef struct {
-    rnnc_group group;
+    const rnnc_conv2d *p;
     const rnnc_job *job;
     rnnc_segment *segments;
     const int8_t *padding; /* a kernel row's */
 } rows_work;
 
-/* An odd last channel. */
-static void last_channel(const rnnc_group *g, const rnnc_tile_rows *t, int32_t pixels) {
-    int8_t *out = t->out;
-    int32_t channel = g->channels - 1;
-    for (int32_t pixel = 0; pixel < pixels; ++pixel, out += t->stride) {
-        const int8_t *weights = t->weights;
-        int32_t acc = g->p->bias[channel];
-        for (const rnnc_segment *s = t->segments; s->from != NULL; ++s) {
-            int32_t bytes = (int32_t)(s->end - s->from);
-            acc = rnnc_column_1x1(s->from + pixel * s->step, weights, bytes / 4, acc);
-            weights += bytes;
-        }
-        *out = rnnc_requantise(acc, channel, &g->p->requant);
-    }
+static int8_t *pixel_at(const rows_work *w, int32_t x) {
+    return (int8_t *)w->job->out + x * w->p->out_channels;
 }
 
 /* `pixels` is the literal 3 or 2; `distance` pixels lie from one to the next in the output. */
 static inline __attribute__((always_inline)) void some_pixels(const rows_work *w, int32_t pixels, int32_t x,
                                                               int32_t distance) {
-    const rnnc_group *g = &w->group;
-    const rnnc_conv2d *p = g->p;
-    int8_t *out = (int8_t *)w->job->out + x * p->out_channels;
+    const rnnc_conv2d *p = w->p;
+    int8_t *out = pixel_at(w, x);
     int32_t steps = (int32_t)(w->segments->end - w->segments->from) / 4;
     int32_t code = pixels == 3 ? RNNC_STEP_ROWS_3X2_CODE : RNNC_STEP_ROWS_2X2_CODE;
     rnnc_tile_rows t = {
         .segments = w->segments,
-        .weights = g->weights,
+        .weights = p->weights,
         .code_skipped = rnnc_steps_skipped(steps, RNNC_TILE_ROWS_BLOCK) * code,
         .bias = p->bias,
-        .multiplier = rnnc_group_multipliers(g),
+        .multiplier = rnnc_plain_multipliers(&p->requant),
         .out = out,
-        .last = out + (g->channels & ~1),
+        .last = out + (p->out_channels & ~1),
         .stride = distance * p->out_channels,
         .zero_point = p->requant.zero_point,
     };
     for (int32_t channel = 0; t.out != t.last; channel += 2) {
         rnnc_six acc = pixels == 3 ? rnnc_tile_rows_3x2(&t) : rnnc_tile_rows_2x2(&t);
         if (t.multiplier == NULL) {
-            rnnc_store_six(g, channel, acc, pixels, t.stride, t.out);
+            rnnc_store_six(&p->requant, channel, acc, pixels, t.stride, t.out);
             t.out += 2;
         }
     }
-    if (g->channels % 2 != 0) {
-        last_channel(g, &t, pixels);
-    }
 }
 
-static void three_pixels(const rows_work *w, int32_t x) {
+static RNNC_NOINLINE void three_pixels(const rows_work *w, int32_t x) {
     some_pixels(w, 3, x, 1);
 }
 
-static void two_pixels(const rows_work *w, int32_t x, int32_t distance) {
+static RNNC_NOINLINE void two_pixels(const rows_work *w, int32_t x, int32_t distance) {
     some_pixels(w, 2, x, distance);
 }
 
-/* Pixels side by side whose windows lie within the width of the image. */
-static void inner_pixels(const rows_work *w, int32_t x, int32_t pixels) {
-    const rnnc_conv2d *p = w->group.p;
+/* An odd last channel of pixels `distance` apart. */
+static RNNC_NOINLINE void last_channel(const rows_work *w, int32_t x, int32_t pixels, int32_t distance) {
+    const rnnc_conv2d *p = w->p;
+    int32_t channel = p->out_channels - 1;
+    int8_t *out = pixel_at(w, x) + channel;
+    for (int32_t pixel = 0; pixel < pixels; ++pixel, out += distance * p->out_channels) {
+        const int8_t *weights = p->weights + channel * p->kernel_h * p->kernel_w * p->in_channels;
+        int32_t acc = p->bias[channel];
+        for (const rnnc_segment *s = w->segments; s->from != NULL; ++s) {
+            int32_t bytes = (int32_t)(s->end - s->from);
+            acc = rnnc_column_1x1(s->from + pixel * s->step, weights, bytes / 4, acc);
+            weights += bytes;
+        }
+        *out = rnnc_requantise(acc, channel, &p->requant);
+    }
+}
+
+/* Pixels side by side, or a pair any distance apart, whose segments are placed. */
+static void placed_pixels(const rows_work *w, int32_t x, int32_t pixels, int32_t distance) {
+    if (pixels == 3) {
+        three_pixels(w, x);
+    } else {
+        two_pixels(w, x, distance);
+    }
+    if (w->p->out_channels % 2 != 0) {
+        last_channel(w, x, pixels, distance);
+    }
+}
+
+/* Segments of pixels from x on, side by side, whose windows lie within the width of the image. */
+static RNNC_NOINLINE void place_inner(const rows_work *w, int32_t x) {
+    const rnnc_conv2d *p = w->p;
     rnnc_segment *segment = w->segments;
     int32_t offset = (x * p->stride_w - p->pad_left) * p->in_channels;
     for (int32_t ky = 0; ky < p->kernel_h; ++ky, ++segment) {
@@ -83,23 +96,17 @@ static void inner_pixels(const rows_work *w, int32_t x, int32_t pixels) {
         *segment = (rnnc_segment){from, from + p->kernel_w * p->in_channels, step};
     }
     segment->from = NULL;
-    if (pixels == 3) {
-        three_pixels(w, x);
-    } else {
-        two_pixels(w, x, 1);
-    }
 }
 
 static const int8_t *tap_at(const rows_work *w, const int8_t *row, int32_t column) {
-    const rnnc_conv2d *p = w->group.p;
+    const rnnc_conv2d *p = w->p;
     return row != NULL && column >= 0 && column < p->in_width ? row + column * p->in_channels : w->padding;
 }
 
-/* Any two pixels, which may be the same. */
-static void pixel_pair(const rows_work *w, int32_t first, int32_t second) {
-    const rnnc_conv2d *p = w->group.p;
+/* Segments of any two pixels, which may be the same. */
+static RNNC_NOINLINE void place_pair(const rows_work *w, int32_t first, int32_t distance) {
+    const rnnc_conv2d *p = w->p;
     rnnc_segment *segment = w->segments;
-    int32_t distance = second - first;
     for (int32_t ky = 0; ky < p->kernel_h; ++ky) {
         int32_t column = first * p->stride_w - p->pad_left;
         for (const rnnc_segment *end = segment + p->kernel_w; segment != end; ++segment, ++column) {
@@ -110,11 +117,12 @@ static void pixel_pair(const rows_work *w, int32_t first, int32_t second) {
         }
     }
     segment->from = NULL;
-    two_pixels(w, first, distance);
 }
 
-static void all_pixels(const rows_work *w) {
-    const rnnc_conv2d *p = w->group.p;
+/* All output pixels, `padding` being what taps outside of the image read. */
+static RNNC_NOINLINE void all_pixels(const rnnc_conv2d *p, const rnnc_job *job, rnnc_segment *segments,
+                                     const int8_t *padding) {
+    rows_work w = {p, job, segments, padding};
     int32_t room = p->in_width - p->kernel_w + p->pad_left;
     int32_t first = (p->pad_left + p->stride_w - 1) / p->stride_w;
     int32_t last = rnnc_clamp(room < 0 ? 0 : room / p->stride_w + 1, 0, p->out_width);
@@ -124,21 +132,23 @@ static void all_pixels(const rows_work *w) {
     }
     while (last - x >= 2) {
         int32_t pixels = rnnc_pixels_at_once(last - x);
-        inner_pixels(w, x, pixels);
+        place_inner(&w, x);
+        placed_pixels(&w, x, pixels, 1);
         x += pixels;
     }
     int32_t waiting = -1;
-    for (int32_t other = 0; other < p->out_width; ++other) {
+    for (int32_t other = 0; other < p->out_width || waiting >= 0; ++other) {
         if (other >= first && other < x) {
             continue;
         }
-        if (waiting >= 0) {
-            pixel_pair(w, waiting, other);
+        if (waiting < 0) {
+            waiting = other;
+            continue;
         }
-        waiting = waiting >= 0 ? -1 : other;
-    }
-    if (waiting >= 0) {
-        pixel_pair(w, waiting, waiting);
+        int32_t distance = other < p->out_width ? other - waiting : 0;
+        place_pair(&w, waiting, distance);
+        placed_pixels(&w, waiting, 2, distance);
+        waiting = -1;
     }
 }
 
@@ -146,15 +156,13 @@ void rnnc_conv_rows_s8(const void *params, const rnnc_job *job) {
     const rnnc_conv2d *p = params;
     rnnc_segment *segments = job->scratch;
     int8_t *padding = (int8_t *)(segments + p->kernel_h * p->kernel_w + 1);
-    int32_t bytes = p->kernel_w * p->in_channels;
-    (void)rnnc_fill_bytes(padding, p->in_zero_point, bytes);
-    all_pixels(&(rows_work){rnnc_group_of(p, 0, p->kernel_h * bytes / 4), job, segments, padding});
+    (void)rnnc_fill_bytes(padding, p->in_zero_point, p->kernel_w * p->in_channels);
+    all_pixels(p, job, segments, padding);
 }
 
 void rnnc_pointwise_rows_s8(const void *params, const rnnc_job *job) {
-    const rnnc_conv2d *p = params;
     rnnc_segment segments[2];
-    all_pixels(&(rows_work){rnnc_group_of(p, 0, p->in_channels / 4), job, segments, NULL});
+    all_pixels(params, job, segments, NULL);
 }
 
 #endif
