@@ -272,7 +272,7 @@ class InvertedBottleneck(IntOp):
             "kept_rows": self.kept_rows,
             "warm_up": self.warm_up,
         }
-        name = "rnnc_inverted" if self.expand.pointwise else "rnnc_stem"
+        name = "rnnc_inverted" if _is_plain(self.expand) else "rnnc_stem"
         kind = self.depthwise.kind
         return Kernel(kind.replace("depthwise", name) + "_s8", "rnnc_inverted", members, "inverted", ("conv",))
 
@@ -309,10 +309,15 @@ def _expands(conv: Conv2D) -> bool:
     return plain and max(conv.pads[0], conv.pads[2]) < conv.weight.shape[1]
 
 
+def _is_plain(conv: Conv2D) -> bool:
+    """What `rnnc_pointwise_s8` is for."""
+    return conv.pointwise and conv.strides[1] == 1
+
+
 def _with_pixels(block: Block, pixels: int) -> Block:
     """A stem's expansion runs on the kernel that has its windows in scratch, never straight from the rows."""
     expand, depthwise, project = (replace(conv, pixels=pixels) for conv in block)
-    if expand.from_rows and not expand.pointwise:
+    if expand.from_rows and not _is_plain(expand):
         expand = replace(expand, pixels=pixels + 1)
     return expand, depthwise, project
 
@@ -348,6 +353,7 @@ CASES = (
     Case((13, 11, 3), 9, 4, (3, 3), (1, 1), (1, 1, 1, 1), ((3, 3), (2, 2), (1, 1, 1, 1))),
     Case((14, 12, 1), 8, 5, (3, 3), (2, 2), (1, 1, 0, 0), ((3, 3), (2, 2), (0, 0, 1, 1))),
     Case((9, 7, 4), 6, 3, (5, 5), (1, 1), (2, 2, 2, 2), ((2, 3), (1, 2), (1, 0, 0, 2))),
+    Case((9, 8, 4), 6, 3, (3, 3), (1, 1), (1, 1, 1, 1), ((1, 1), (2, 2), (0, 0, 0, 0))),
     Case((11, 9, 2), 5, 4, (3, 3), (3, 1), (1, 1, 1, 1), ((4, 1), (3, 1), (2, 0, 3, 0))),
 )
 

@@ -2,7 +2,7 @@
 #include "rnnc_separable.h"
 
 /* Calls that the linker can see, and no pointer to the kernel, keep the other kernels out of the program. */
-static inline void run(const rnnc_separable *p, const rnnc_job *job, rnnc_depthwise_kind kind) {
+static inline void run_separable(const rnnc_separable *p, const rnnc_job *job, rnnc_depthwise_kind kind) {
     int8_t *middle = job->scratch;
     void *scratch = middle + rnnc_aligned(p->tile * p->depthwise.out_channels);
     for (int32_t x = 0; x < p->depthwise.out_width; x += p->tile) {
@@ -24,9 +24,9 @@ static inline void run(const rnnc_separable *p, const rnnc_job *job, rnnc_depthw
 }
 
 void rnnc_separable_s8(const void *params, const rnnc_job *job) {
-    run(params, job, RNNC_ANY_TAPS);
+    run_separable(params, job, RNNC_ANY_TAPS);
 }
 
 void rnnc_separable3x3_s8(const void *params, const rnnc_job *job) {
-    run(params, job, RNNC_TAPS_3X3);
+    run_separable(params, job, RNNC_TAPS_3X3);
 }
