@@ -37,17 +37,19 @@ static void copy(int16_t *to, const int16_t *from, int32_t count) {
  * rows, which step from column to column. */
 typedef enum { READY, OF_COLUMNS, OF_ROWS } sweep_source;
 
-/* Where the input products of RNNC_RNN_LANES sweeps come from. A lane steps by `delta`; at its step
- * number `turn` it also leaps, from one end of the ring to the other. */
+/* Where the input products of RNNC_RNN_LANES sweeps come from. A lane steps by `delta`, of which neighbours
+ * may have two; at its step number `turn` it also leaps, from one end of the ring of `slots` steps to the
+ * other. It is on the stack during all that a job calls. */
 typedef struct {
     sweep_source source;
     int32_t row, column; /* of the first lane's first pixel, for what is not READY */
     int32_t slot;        /* of this column */
     const int16_t *at[RNNC_RNN_LANES];
-    int32_t delta[RNNC_RNN_LANES], turn[RNNC_RNN_LANES], leap[RNNC_RNN_LANES];
-    int32_t wait[RNNC_RNN_LANES]; /* steps to let pass before the sweep begins */
-    int32_t longest_wait;
-    int32_t steady; /* no lane leaps or waits, so that turn, leap and wait mean nothing */
+    int32_t delta[2];
+    int16_t turn[RNNC_RNN_LANES];
+    int16_t wait[RNNC_RNN_LANES]; /* steps to let pass before the sweep begins */
+    int16_t longest_wait;
+    int16_t steady; /* no lane leaps or waits, so that turn and wait mean nothing */
 } sweep_inputs;
 
 /* Scratch of one job, sizes as in Geometry.scratch_bytes (rnnc/ir/ops/rnnpool_geometry.py). */
@@ -151,7 +153,7 @@ static void take_rows(work *w, int32_t row, int32_t covered) {
 }
 
 /* W1 x of the next pixels */
-static void input_products(const work *w, int16_t *out) {
+static RNNC_NOINLINE void input_products(const work *w, int16_t *out) {
     const rnnc_rnnpool *p = w->p;
     int32_t width = p->w1.columns;
     if (p->pixel_weights != NULL) {
@@ -202,23 +204,23 @@ static void make_products(work *w, int32_t step) {
     input_products(w, out);
 }
 
-static void advance(sweep_inputs *inputs, int32_t step) {
+static void advance(sweep_inputs *inputs, int32_t step, int32_t slots) {
     if (inputs->steady) {
         for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
-            inputs->at[lane] += inputs->delta[lane];
+            inputs->at[lane] += inputs->delta[lane % 2];
         }
         return;
     }
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
         int32_t taken = step - inputs->wait[lane];
         if (taken > 0) {
-            inputs->at[lane] += inputs->delta[lane] + (taken == inputs->turn[lane] ? inputs->leap[lane] : 0);
+            inputs->at[lane] += inputs->delta[lane % 2] * (taken == inputs->turn[lane] ? 1 - slots : 1);
         }
     }
 }
 
 /* Final states [lane][hidden] of RNNC_RNN_LANES sweeps of the same cell. */
-static const int16_t *sweep(work *w, const rnnc_rnn_cell *cell, int32_t steps) {
+static RNNC_NOINLINE const int16_t *sweep(work *w, const rnnc_rnn_cell *cell, int32_t steps) {
     sweep_inputs *inputs = &w->inputs;
     int32_t hidden = cell->recurrent.rows;
     int16_t *state = w->states;
@@ -226,7 +228,7 @@ static const int16_t *sweep(work *w, const rnnc_rnn_cell *cell, int32_t steps) {
         if (inputs->source != READY) {
             make_products(w, step);
         } else if (step > 0) {
-            advance(inputs, step);
+            advance(inputs, step, w->slots);
         }
         if (step > 0) {
             rnnc_rnn_step(cell, inputs->at, state);
@@ -255,10 +257,10 @@ static void summarise_row(work *w, int32_t k, int32_t first, int32_t patches) {
     w->inputs.source = READY;
     w->inputs.steady = 1;
     w->inputs.longest_wait = 0;
+    w->inputs.delta[0] = w->inputs.delta[1] = p->w1.rows;
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
         /* lanes without a patch repeat the last one */
         w->inputs.at[lane] = w->products + least(lane, patches - 1) * w->column_step * p->w1.rows;
-        w->inputs.delta[lane] = p->w1.rows;
     }
     const int16_t *summaries = sweep(w, &p->rnn1, p->kernel_w);
     rnnc_rnn_product(&p->w2, summaries, w->window + k * p->w2.rows, p->kernel_h * p->w2.rows);
@@ -272,12 +274,11 @@ static void read_shared(work *w, int32_t row, int32_t column) {
     inputs->source = READY;
     inputs->steady = left + w->p->kernel_w <= w->slots;
     inputs->longest_wait = 0;
+    inputs->delta[0] = inputs->delta[1] = h1;
     for (int32_t lane = 0; lane < RNNC_RNN_LANES; ++lane) {
         int32_t from = least(row + lane, w->p->product_rows - 1); /* rows below repeat the last one */
         inputs->at[lane] = w->shared + (from * w->slots + left) * h1;
-        inputs->delta[lane] = h1;
-        inputs->turn[lane] = w->slots - left;
-        inputs->leap[lane] = -w->slots * h1;
+        inputs->turn[lane] = (int16_t)(w->slots - left);
         inputs->wait[lane] = 0;
     }
 }
@@ -322,18 +323,16 @@ static int32_t read_summaries(work *w, int32_t patch, const int16_t *window) {
     int32_t left = patch * w->column_step % slots, right = left + columns - 1;
     inputs->source = READY;
     inputs->steady = rows == columns && right < slots;
-    inputs->longest_wait = steps - least(rows, columns);
+    inputs->longest_wait = (int16_t)(steps - least(rows, columns));
     right -= right < slots ? 0 : slots;
     for (int32_t back = 0; back < 2; ++back) { /* lanes 0 and 1 rows, lanes 2 and 3 columns */
-        int32_t delta = back ? -hidden : hidden;
         inputs->at[back] = window + (back ? rows - 1 : 0) * hidden;
         inputs->at[2 + back] = w->ring + (back ? right : left) * hidden;
-        inputs->delta[back] = inputs->delta[2 + back] = delta;
+        inputs->delta[back] = back ? -hidden : hidden;
         inputs->turn[back] = 0;
-        inputs->turn[2 + back] = back ? right + 1 : slots - left;
-        inputs->leap[2 + back] = -slots * delta;
-        inputs->wait[back] = steps - rows;
-        inputs->wait[2 + back] = steps - columns;
+        inputs->turn[2 + back] = (int16_t)(back ? right + 1 : slots - left);
+        inputs->wait[back] = (int16_t)(steps - rows);
+        inputs->wait[2 + back] = (int16_t)(steps - columns);
     }
     return steps;
 }
