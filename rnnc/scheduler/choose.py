@@ -11,7 +11,7 @@ from rnnc.ir.graph import Graph
 from rnnc.scheduler import walk
 from rnnc.scheduler.auto import Mode, schedule
 from rnnc.scheduler.plan import InputMode, OutputMode, Plan
-from rnnc.scheduler.search import Candidate, Effort, Search, silent
+from rnnc.scheduler.search import Candidate, Search, silent
 from rnnc.scheduler.segments import Options
 from rnnc.scheduler.variants import Variants
 from rnnc.target import Target
@@ -80,14 +80,18 @@ def choose(graph: Graph, wish: Wish, progress: Callable[[int], None] = silent) -
     search = Search(graph, Options(wish.input_mode, wish.output_mode, wish.sliding), progress)
     failure: BudgetError | None = None
     fits = False
-    for candidate in _in_turn(search, wish):
-        try:
-            plan = wish.plan(candidate.graph)
-        except BudgetError as error:
-            failure = error
-        else:
+    for group in _in_turn(search, wish):
+        found: list[Scheduled] = []
+        for candidate in group:
+            try:
+                plan = wish.plan(candidate.graph)
+            except BudgetError as error:
+                failure = error
+            else:
+                found.append(Scheduled(candidate.graph, plan, search.judged, search.variants.count))
+        if found:
             fits = True
-            yield Scheduled(candidate.graph, plan, search.judged, search.variants.count)
+            yield min(found, key=lambda scheduled: scheduled.plan.arena)
     if failure is not None and not fits:
         raise failure
 
@@ -103,17 +107,16 @@ def front(graph: Graph, wish: Wish, progress: Callable[[int], None] = silent) ->
             yield Scheduled(candidate.graph, plan, search.judged, search.variants.count)
 
 
-def _in_turn(search: Search, wish: Wish) -> Iterator[Candidate]:
-    """Configurations to try until one fits, best first."""
+def _in_turn(search: Search, wish: Wish) -> Iterator[tuple[Candidate, ...]]:
+    """Configurations to try until one fits, best first, in groups of which a placement tells what is smallest."""
     if wish.optimize == "ram" or wish.ram is None:
-        efforts: tuple[Effort, ...] = ("ram",) if wish.optimize == "ram" else ("once", "ram")
-        for effort in efforts:
-            yield search.leanest(effort)
-            yield search.frugal(effort)
+        if wish.optimize != "ram":
+            yield (search.leanest("once"),)
+        yield search.leanest("ram"), search.frugal("ram")
         return
     budget = wish.ram - wish.reserved
-    yield search.candidate(search.variants.fastest())
-    yield search.leanest("speed")
-    yield from (search.within(int(budget * part)) for part in SQUEEZES)
-    yield from (candidate for candidate in walk.front(search) if candidate.peak <= budget * HOPE)
-    yield search.frugal("ram")
+    yield (search.candidate(search.variants.fastest()),)
+    yield (search.leanest("speed"),)
+    yield from ((search.within(int(budget * part)),) for part in SQUEEZES)
+    yield from ((candidate,) for candidate in walk.front(search) if candidate.peak <= budget * HOPE)
+    yield (search.frugal("ram"),)
