@@ -6,9 +6,9 @@ peak, since only there a byte can be saved.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from rnnc.scheduler.search import Candidate, Judged, Search
+from rnnc.scheduler.search import SLACK, Candidate, Judged, Search
 from rnnc.scheduler.variants import Choice, by_gain, extra_macs, smaller
 
 
@@ -22,19 +22,27 @@ def walk(search: Search) -> Iterator[Candidate]:
 
 
 def front(search: Search) -> list[Candidate]:
-    """Configurations from the fastest to the smallest, none worse than another in both peak and MACs: of all that were
-    judged on the walk, of its steps without one of the nodes that they pay for, and on the way to the least RAM."""
+    """Configurations from the fewest MACs to the least RAM, of all that were judged on the walk, of its steps without
+    one of the nodes that they pay for, and on the way to the least RAM: those that none beats in both, or what is
+    faster and needs hardly more RAM."""
     kept = search.leanest("once").choice
     for candidate in walk(search):
         for name, option in search.variants.in_force(candidate.choice).items():
             if option.extra_macs > 0:
                 search.judge({**candidate.choice, name: kept.get(name, 0)})
     search.leanest("ram")
+    known = sorted(search.known(), key=lambda item: (item.peak, item.extra_macs))
     result: list[Candidate] = []
-    for candidate in sorted(search.known(), key=lambda item: (item.peak, item.extra_macs)):
+    for candidate in known:
         if not result or candidate.extra_macs < result[-1].extra_macs:
             result.append(candidate)
-    return result[::-1]
+    return [_faster(candidate, known) for candidate in result[::-1]]
+
+
+def _faster(than: Candidate, known: Sequence[Candidate]) -> Candidate:
+    enough = than.peak * (1 + SLACK["once"])
+    alike = (item for item in known if item.peak <= enough and item.extra_macs <= than.extra_macs)
+    return min(alike, key=lambda item: item.extra_cycles)
 
 
 def _step(search: Search, choice: Choice) -> Choice | None:

@@ -279,7 +279,8 @@ def test_no_step_of_the_walk_beats_the_front() -> None:
     search = Search(network(), STREAMED)
     front = walk.front(search)
     for step in walk.walk(search):
-        assert any(item.peak <= step.peak and item.extra_macs <= step.extra_macs for item in front)
+        enough = step.peak * (1 + SLACK["once"])
+        assert any(item.peak <= enough and item.extra_macs <= step.extra_macs for item in front)
 
 
 def test_a_budget_in_ram_finds_every_plan_of_the_front() -> None:
