@@ -13,9 +13,9 @@ static inline const int32_t *rnnc_plain_multipliers(const rnnc_requant *q) {
     return plain ? q->multipliers : NULL;
 }
 
-/* Steps of a block that are left out, so that `steps` are done in whole blocks. */
+/* Steps of a block that are left out, so that `steps`, at least one, are done in whole blocks. */
 static inline int32_t rnnc_steps_skipped(int32_t steps, int32_t block) {
-    return steps == 0 ? block : block - 1 - (steps - 1) % block;
+    return block - 1 - (steps - 1) % block;
 }
 
 /* How many of `left` pixels to take next; four are two pairs, since one alone is slow. */

@@ -2,7 +2,7 @@
  *
  * By hand because compilers separate the loads, which then do not pipeline, and spill between the
  * products and the requantisation; for small depths that costs more than the products. rnnc_tile_rows.h
- * has the tiles that read bytes.
+ * has the tiles that read bytes, rnnc_tile_wide.h those whose weights need no unpacking.
  */
 #ifndef RNNC_TILE_H
 #define RNNC_TILE_H
@@ -12,14 +12,14 @@
 #if RNNC_USE_DSP
 
 /* All of a tile that its steps leave no registers for. The windows of its pixels are int16 in the order
- * of the weights (rnnc_linear.h), `step` bytes apart. A step is four of depth. The first one stands alone,
- * the others are taken in blocks, and what the first block leaves out is skipped in its code. Bias and
+ * of the weights (rnnc_linear.h), `step` bytes apart. A step is four of depth. They are
+ * taken in blocks, and what the first block leaves out is skipped in its code. Bias and
  * multiplier are those of the next two channels, which go to `out` and `stride` bytes behind it. Where
  * requantisation is more than SMMLAR and SSAT, `multiplier` is NULL and the tile ends with the sums. */
 typedef struct {
     const void *windows, *end; /* of the first pixel */
     int32_t step;
-    const int8_t *weights;
+    const void *weights; /* int8, or int16 for the tiles of rnnc_tile_wide.h */
     int32_t code_skipped;
     const void *entry; /* where the first block begins, set by the tile */
     const int32_t *bias, *multiplier;
@@ -27,7 +27,7 @@ typedef struct {
     int32_t stride, zero_point;
 } rnnc_tile;
 
-#define RNNC_TILE_BLOCK 16
+#define RNNC_TILE_BLOCK 8 /* a loop fits the 64 lines of a flash cache */
 #define RNNC_STEP_3X2_CODE (24 * 4)
 #define RNNC_STEP_2X2_CODE (18 * 4)
 #define RNNC_STEP_1X2_CODE (12 * 4)
@@ -38,30 +38,24 @@ typedef struct {
 } rnnc_six;
 
 /* Loads stand together, so that they pipeline. All instructions have four bytes, as blocks are entered
- * in the middle. The sums of all pixels but the first begin with what is in a and b. */
-#define RNNC_HALF_STEP_3X2_FROM(a1, a2, b1, b2) \
-    "ldr.w %[w0], [%[weights]], #4\n"           \
-    "ldr.w %[x1], [%[x], %[step]]\n"            \
-    "ldr.w %[x2], [%[x], %[step], lsl #1]\n"    \
-    "ldr.w %[x0], [%[x]], #4\n"                 \
-    "sxtb16 %[v], %[w0]\n"                      \
-    "sxtb16 %[w0], %[w0], ror #8\n"             \
-    "smlad %[a1], %[x1], %[v], %[" a1           \
-    "]\n"                                       \
-    "smlad %[a2], %[x2], %[v], %[" a2           \
-    "]\n"                                       \
-    "smlad %[a0], %[x0], %[v], %[a0]\n"         \
-    "smlad %[b1], %[x1], %[w0], %[" b1          \
-    "]\n"                                       \
-    "smlad %[b2], %[x2], %[w0], %[" b2          \
-    "]\n"                                       \
+ * in the middle. */
+#define RNNC_HALF_STEP_3X2                   \
+    "ldr.w %[w0], [%[weights]], #4\n"        \
+    "ldr.w %[x1], [%[x], %[step]]\n"         \
+    "ldr.w %[x2], [%[x], %[step], lsl #1]\n" \
+    "ldr.w %[x0], [%[x]], #4\n"              \
+    "sxtb16 %[v], %[w0]\n"                   \
+    "sxtb16 %[w0], %[w0], ror #8\n"          \
+    "smlad %[a1], %[x1], %[v], %[a1]\n"      \
+    "smlad %[a2], %[x2], %[v], %[a2]\n"      \
+    "smlad %[a0], %[x0], %[v], %[a0]\n"      \
+    "smlad %[b1], %[x1], %[w0], %[b1]\n"     \
+    "smlad %[b2], %[x2], %[w0], %[b2]\n"     \
     "smlad %[b0], %[x0], %[w0], %[b0]\n"
 
-#define RNNC_HALF_STEP_3X2 RNNC_HALF_STEP_3X2_FROM("a1", "a2", "b1", "b2")
 #define RNNC_STEP_3X2 RNNC_HALF_STEP_3X2 RNNC_HALF_STEP_3X2
-#define RNNC_FIRST_STEP_3X2 RNNC_HALF_STEP_3X2_FROM("a0", "a0", "b0", "b0") RNNC_HALF_STEP_3X2
 
-#define RNNC_STEP_2X2_FROM(a1, b1)       \
+#define RNNC_STEP_2X2                    \
     "ldr.w %[w1], [%[weights], #4]\n"    \
     "ldr.w %[x1], [%[x], %[step]]\n"     \
     "ldr.w %[x0], [%[x]], #4\n"          \
@@ -70,11 +64,9 @@ typedef struct {
     "ldr.w %[x2], [%[x]], #4\n"          \
     "sxtb16 %[v], %[w0]\n"               \
     "sxtb16 %[w0], %[w0], ror #8\n"      \
-    "smlad %[a1], %[x1], %[v], %[" a1    \
-    "]\n"                                \
+    "smlad %[a1], %[x1], %[v], %[a1]\n"  \
     "smlad %[a0], %[x0], %[v], %[a0]\n"  \
-    "smlad %[b1], %[x1], %[w0], %[" b1   \
-    "]\n"                                \
+    "smlad %[b1], %[x1], %[w0], %[b1]\n" \
     "smlad %[b0], %[x0], %[w0], %[b0]\n" \
     "sxtb16 %[v], %[w1]\n"               \
     "sxtb16 %[w1], %[w1], ror #8\n"      \
@@ -82,9 +74,6 @@ typedef struct {
     "smlad %[a1], %[y1], %[v], %[a1]\n"  \
     "smlad %[b0], %[x2], %[w1], %[b0]\n" \
     "smlad %[b1], %[y1], %[w1], %[b1]\n"
-
-#define RNNC_STEP_2X2 RNNC_STEP_2X2_FROM("a1", "b1")
-#define RNNC_FIRST_STEP_2X2 RNNC_STEP_2X2_FROM("a0", "b0")
 
 #define RNNC_STEP_1X2                    \
     "ldr.w %[w1], [%[weights], #4]\n"    \
@@ -113,6 +102,12 @@ typedef struct {
     "ldr %[b0], [%[x0], #4]\n"     \
     "ldr %[a0], [%[x0]], #8\n"     \
     "str %[x0], %[bias]\n"
+
+/* The sums of another pixel begin as those of the first. */
+#define RNNC_TILE_COPY(pixel) \
+    "mov %[a" pixel           \
+    "], %[a0]\n"              \
+    "mov %[b" pixel "], %[b0]\n"
 
 /* Blocks of `count` steps, up to the end of the first pixel's window. */
 #define RNNC_TILE_BLOCKS(count, steps) \
@@ -190,8 +185,8 @@ static inline __attribute__((always_inline)) rnnc_six rnnc_tile_3x2(rnnc_tile *t
     uint32_t x, step, x0, x1, x2, v, w0;
     rnnc_six acc;
     __asm__ volatile(
-        RNNC_TILE_START(RNNC_TILE_WINDOWS) RNNC_FIRST_STEP_3X2 RNNC_TILE_BLOCKS("16", RNNC_STEP_3X2)
-            RNNC_TILE_SUMS("step") RNNC_TILE_PIXELS_3("step") RNNC_TILE_NEXT
+        RNNC_TILE_START(RNNC_TILE_WINDOWS) RNNC_TILE_COPY("1") RNNC_TILE_COPY("2") RNNC_TILE_BLOCKS(
+            "8", RNNC_STEP_3X2) RNNC_TILE_SUMS("step") RNNC_TILE_PIXELS_3("step") RNNC_TILE_NEXT
         : [weights] "+&r"(weights), [x] "=&r"(x), [step] "=&r"(step), [a0] "=&r"(acc.a0), [a1] "=&r"(acc.a1),
           [a2] "=&r"(acc.a2), [b0] "=&r"(acc.b0), [b1] "=&r"(acc.b1), [b2] "=&r"(acc.b2), [x0] "=&r"(x0),
           [x1] "=&r"(x1), [x2] "=&r"(x2), [v] "=&r"(v), [w0] "=&r"(w0), RNNC_TILE_MEMORY(*t));
@@ -205,7 +200,7 @@ static inline __attribute__((always_inline)) rnnc_six rnnc_tile_2x2(rnnc_tile *t
     uint32_t x, step, x0, x1, x2, y1, v, w0, w1;
     rnnc_six acc = {0, 0, 0, 0, 0, 0};
     __asm__ volatile(
-        RNNC_TILE_START(RNNC_TILE_WINDOWS) RNNC_FIRST_STEP_2X2 RNNC_TILE_BLOCKS("16", RNNC_STEP_2X2)
+        RNNC_TILE_START(RNNC_TILE_WINDOWS) RNNC_TILE_COPY("1") RNNC_TILE_BLOCKS("8", RNNC_STEP_2X2)
             RNNC_TILE_SUMS("w1") RNNC_TILE_PIXELS_2("w1") RNNC_TILE_NEXT
         : [weights] "+&r"(weights), [x] "=&r"(x), [step] "=&r"(step), [a0] "=&r"(acc.a0), [a1] "=&r"(acc.a1),
           [b0] "=&r"(acc.b0), [b1] "=&r"(acc.b1), [x0] "=&r"(x0), [x1] "=&r"(x1), [x2] "=&r"(x2),
@@ -220,8 +215,8 @@ static inline __attribute__((always_inline)) rnnc_six rnnc_tile_1x2(rnnc_tile *t
     uint32_t x, x0, x1, x2, v, w0, w1;
     rnnc_six acc = {0, 0, 0, 0, 0, 0};
     __asm__ volatile(
-        RNNC_TILE_START(RNNC_TILE_WINDOW) RNNC_STEP_1X2 RNNC_TILE_BLOCKS("16", RNNC_STEP_1X2)
-            RNNC_TILE_SUMS("w1") RNNC_TILE_PIXEL("a0", "b0", "w1", "x1") RNNC_TILE_NEXT
+        RNNC_TILE_START(RNNC_TILE_WINDOW) RNNC_TILE_BLOCKS("8", RNNC_STEP_1X2) RNNC_TILE_SUMS("w1")
+            RNNC_TILE_PIXEL("a0", "b0", "w1", "x1") RNNC_TILE_NEXT
         : [weights] "+&r"(weights), [x] "=&r"(x), [a0] "=&r"(acc.a0), [b0] "=&r"(acc.b0), [x0] "=&r"(x0),
           [x1] "=&r"(x1), [x2] "=&r"(x2), [v] "=&r"(v), [w0] "=&r"(w0), [w1] "=&r"(w1), RNNC_TILE_MEMORY(*t));
     t->weights = weights;

@@ -30,7 +30,7 @@ typedef struct {
     int32_t stride, zero_point;
 } rnnc_tile_rows;
 
-#define RNNC_TILE_ROWS_BLOCK 12 /* divides three taps of 16, 32 or 64 channels */
+#define RNNC_TILE_ROWS_BLOCK 6 /* divides three taps of 16, 32 or 64 channels */
 #define RNNC_STEP_ROWS_3X2_CODE (28 * 4)
 #define RNNC_STEP_ROWS_2X2_CODE (20 * 4)
 
@@ -80,11 +80,6 @@ typedef struct {
     RNNC_ROWS_ODD("x0", "0", "w1")    \
     RNNC_ROWS_ODD("x1", "1", "w1")
 
-#define RNNC_TILE_COPY(pixel) \
-    "mov %[a" pixel           \
-    "], %[a0]\n"              \
-    "mov %[b" pixel "], %[b0]\n"
-
 /* All segments, `x2` being the step of the one under way. */
 #define RNNC_TILE_SEGMENTS(steps) \
     "ldr %[x], [%[e]]\n"          \
@@ -95,7 +90,7 @@ typedef struct {
     "str %[e], %[next]\n"         \
     "str %[x2], %[step]\n"        \
     "str %[v], %[end]\n"          \
-    RNNC_TILE_BLOCKS("12", steps) \
+    RNNC_TILE_BLOCKS("6", steps) \
     "ldr %[e], %[next]\n"         \
     "ldr %[x], [%[e]]\n"          \
     "ldr %[v], [%[e], #4]\n"      \

@@ -84,6 +84,11 @@ static inline void rnnc_widen(int16_t *values, const int8_t *from, int32_t n) {
     rnnc_widen_values((int16_t *)(void *)to, from, n);
 }
 
+/* How many of `left` pixels to place next. A strip does not leave a single one, which would be slow alone. */
+static inline int32_t rnnc_strip_length(const rnnc_conv2d *p, int32_t left) {
+    return left <= p->pixels ? left : left == p->pixels + 1 && left > 2 ? left - 2 : p->pixels;
+}
+
 /* How the windows of one group stand in scratch; lengths in values. */
 typedef struct {
     const rnnc_conv2d *p;

@@ -40,7 +40,7 @@ static inline __attribute__((always_inline)) void some_pixels(const columns_work
         .end = windows + 4 * w->steps,
         .step = 2 * w->columns.window,
         .weights = w->weights,
-        .code_skipped = rnnc_steps_skipped(w->steps - 1, RNNC_TILE_BLOCK) * code,
+        .code_skipped = rnnc_steps_skipped(w->steps, RNNC_TILE_BLOCK) * code,
         .bias = p->bias + w->first,
         .multiplier = multipliers == NULL ? NULL : multipliers + w->first,
         .out = out,
@@ -93,11 +93,6 @@ static RNNC_NOINLINE void last_channel(const columns_work *w, const int16_t *win
     }
 }
 
-/* A strip does not leave a single pixel to the next one, which would be slow alone. */
-static inline int32_t strip_length(const rnnc_conv2d *p, int32_t left) {
-    return left <= p->pixels ? left : left == p->pixels + 1 && left > 2 ? left - 2 : p->pixels;
-}
-
 /* All channels of pixels whose windows are placed. */
 static inline void all_channels(const columns_work *w, const int16_t *windows, int32_t pixels, int8_t *out) {
     strip(w, windows, pixels, out);
@@ -112,7 +107,7 @@ void rnnc_conv2d_s8(const void *params, const rnnc_job *job) {
     for (; w.first < p->out_channels; w.first += w.channels, w.columns.channel += w.columns.depth) {
         int32_t pixels;
         for (int32_t x = 0; x < p->out_width; x += pixels) {
-            pixels = strip_length(p, p->out_width - x);
+            pixels = rnnc_strip_length(p, p->out_width - x);
             rnnc_place_windows(&w.columns, job, x, pixels);
             all_channels(&w, job->scratch, pixels, (int8_t *)job->out + x * p->out_channels + w.first);
         }
@@ -128,7 +123,7 @@ void rnnc_pointwise_columns_s8(const void *params, const rnnc_job *job) {
     int8_t *out = job->out;
     int32_t pixels;
     for (int32_t left = p->out_width; left > 0; left -= pixels) {
-        pixels = strip_length(p, left);
+        pixels = rnnc_strip_length(p, left);
         rnnc_place_inside(p, row, p->in_channels, pixels, job->scratch, w.columns.column);
         all_channels(&w, job->scratch, pixels, out);
         row += pixels * p->in_channels;
