@@ -262,12 +262,22 @@ class IntOp(Op):
         the first, ``outputs`` those of each. The fastest come first."""
         return ()
 
+    @classmethod
+    def widened(cls, op: IntOp, inputs: Sequence[TensorType], output: TensorType) -> IntOp | None:
+        """An operator of this class that does what ``op`` does in fewer cycles, with more constants in flash."""
+        return None
+
     def choices(self) -> tuple[str, ...]:
         """What the values of its constants made the kernel be, for the report."""
         return ()
 
     def weight_bytes(self) -> int:
         """Constants in flash, as the kernel stores them."""
+        return 0
+
+    def constants_read(self, inputs: Sequence[TensorType], output: TensorType) -> int:
+        """Bytes of constants that are read for the whole output, each as often as it is; known where `widened` is of
+        use."""
         return 0
 
     @abstractmethod

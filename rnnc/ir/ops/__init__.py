@@ -6,6 +6,7 @@ from rnnc.ir.op import FloatOp, IntOp, Op
 from rnnc.ir.ops.activation import Clamp, HardSigmoid, HardSwish, LeakyRelu, Lut, Sigmoid, Tanh
 from rnnc.ir.ops.affine import Affine
 from rnnc.ir.ops.conv import Conv, Conv2D
+from rnnc.ir.ops.conv_wide import PairedConv2D, WideConv2D
 from rnnc.ir.ops.dense import Dense, DenseInt
 from rnnc.ir.ops.elementwise import (
     Add,
@@ -85,12 +86,14 @@ INT_OPS: tuple[type[IntOp], ...] = (
     MulPixelInt8,
     NormedConv,
     PadRows,
+    PairedConv2D,
     PooledPointwise,
     RnnPoolInt,
     ScatteredConv,
     SliceRows,
     SoftmaxInt8,
     SoftmaxTflite,
+    WideConv2D,
 )
 
 OPS: tuple[type[Op], ...] = (*FLOAT_OPS, *INT_OPS)

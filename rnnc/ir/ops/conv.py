@@ -15,6 +15,7 @@ from rnnc.ir.fixedpoint import Arithmetic, Int8Array, Int32Array, Requant
 from rnnc.ir.graph import Value
 from rnnc.ir.importing import Builder, SourceNode
 from rnnc.ir.op import Const, FloatOp, IntOp, Kernel, LinearFloatOp, Sample, Table, Window, WindowRows
+from rnnc.ir.ops.conv_cases import CASES, Case
 from rnnc.ir.ops.conv_packing import column_length, pack_columns, pack_rows
 from rnnc.ir.ops.conv_work import conv_work
 from rnnc.ir.ops.linear import (
@@ -252,6 +253,14 @@ class Conv2D(LinearOp):
         per_channel = 8 if self.requant.arithmetic == "fast" else 9  # bias, multiplier and shift
         return self.packed_weight().size + per_channel * self.bias.size
 
+    def constants_read(self, inputs: Sequence[TensorType], output: TensorType) -> int:
+        """Dense kernels go through all weights for two or three pixels at a time."""
+        if self.depthwise:
+            return 0
+        counts = self.work(inputs, output)[0].counts
+        calls = sum(count for step, count in counts.items() if step.startswith("calls of "))
+        return calls * self.weight_bytes() // self.group
+
     def contraction(self, inputs: Sequence[TensorType]) -> Contraction:
         y = self.infer(inputs)
         _, kernel_h, kernel_w, _ = self.weight.shape
@@ -299,7 +308,12 @@ class Conv2D(LinearOp):
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterator[Sample]:
-        for case in CASES:
+        return cls.samples_of(rng, CASES)
+
+    @classmethod
+    def samples_of(cls, rng: np.random.Generator, cases: Sequence[Case]) -> Iterator[Sample]:
+        """The cases in both arithmetics, each in all variants."""
+        for case in cases:
             shape, out, kernel, strides, pads, dilations, group = case
             for arithmetic in ("fast", "tflite"):
                 weight = rng.integers(-127, 128, (out, *kernel, shape[2] // group)).astype(np.int8)
@@ -312,42 +326,6 @@ class Conv2D(LinearOp):
                 yield Sample(op, (x,), y, f"{arithmetic} {case}")
                 for variant in op.leaner([x], y):
                     yield Sample(variant, (x,), y, f"{arithmetic} {case}, pixels {variant.pixels}")
-
-
-Case = tuple[tuple[int, int, int], int, Pair, Pair, Pads, Pair, int]
-CASES: tuple[Case, ...] = (
-    ((1, 1, 1), 1, (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 1),
-    ((5, 4, 3), 5, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1),
-    ((7, 6, 4), 6, (3, 3), (2, 2), (0, 0, 1, 1), (1, 1), 1),
-    ((6, 9, 5), 4, (3, 2), (1, 2), (2, 1, 2, 0), (2, 3), 1),
-    ((9, 4, 1), 7, (5, 4), (2, 2), (2, 1, 2, 2), (1, 1), 1),
-    ((4, 5, 8), 12, (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 1),
-    ((4, 5, 7), 9, (1, 1), (2, 2), (0, 0, 0, 0), (1, 1), 1),
-    ((3, 3, 17), 3, (1, 1), (1, 1), (1, 1, 1, 1), (1, 1), 1),
-    ((6, 5, 7), 7, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 7),
-    ((7, 7, 4), 4, (5, 5), (2, 2), (2, 2, 2, 2), (1, 1), 4),
-    ((8, 3, 6), 6, (7, 7), (1, 1), (3, 3, 3, 3), (1, 1), 6),
-    ((6, 6, 5), 5, (3, 3), (1, 1), (2, 2, 2, 2), (2, 2), 5),
-    ((5, 5, 6), 4, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 2),
-    ((4, 4, 3), 6, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 3),
-    ((12, 1, 5), 8, (3, 1), (2, 1), (1, 0, 1, 0), (1, 1), 1),
-    ((3, 29, 6), 6, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 6),
-    ((3, 11, 8), 5, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1),
-    ((3, 13, 4), 6, (2, 3), (1, 1), (0, 2, 0, 0), (1, 1), 1),
-    ((3, 15, 64), 6, (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 1),
-    ((4, 3, 68), 68, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 68),
-    ((4, 28, 5), 5, (3, 3), (2, 2), (0, 0, 1, 1), (1, 1), 5),
-    ((3, 6, 8), 8, (3, 3), (1, 1), (1, 2, 1, 1), (1, 1), 8),
-    ((3, 4, 7), 7, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 7),
-    ((3, 2, 4), 4, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 4),
-    ((3, 1, 5), 5, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 5),
-    ((5, 4, 6), 6, (3, 3), (2, 2), (0, 0, 1, 1), (1, 1), 6),
-    ((5, 5, 4), 4, (3, 3), (3, 3), (1, 1, 1, 1), (1, 1), 4),
-    ((3, 9, 16), 7, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1),
-    ((3, 2, 20), 6, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1),
-    ((3, 8, 6), 4, (1, 3), (1, 1), (0, 1, 0, 1), (1, 1), 1),
-    ((5, 10, 3), 8, (3, 3), (2, 2), (0, 0, 1, 1), (1, 1), 1),
-)
 
 
 def convolve_rows(

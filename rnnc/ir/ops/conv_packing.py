@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from rnnc.ir.fixedpoint import Int8Array
+
+Int16Array = npt.NDArray[np.int16]
 
 
 def column_length(kernel_h: int, depth: int) -> int:
@@ -14,11 +17,23 @@ def column_length(kernel_h: int, depth: int) -> int:
 
 def pack_columns(weight: Int8Array, group: int) -> Int8Array:
     """Weights [O, KH, KW, I / group] for windows made of columns."""
+    return pack_pairs_of_depth(by_columns(weight), group)
+
+
+def by_columns(weight: Int8Array) -> Int8Array:
+    """Weights [O, KH, KW, I] as [O, depth of a window made of columns]."""
     out, kernel_h, kernel_w, depth = weight.shape
     columns = in_words(weight) if depth % 4 == 0 or kernel_h == 1 else weight
     columns = columns.swapaxes(1, 2).reshape(out, kernel_w, kernel_h * depth)
     padded = np.pad(columns, ((0, 0), (0, 0), (0, kernel_h * depth % 2)))
-    return pack_pairs_of_depth(padded.reshape(out, -1), group)
+    return padded.reshape(out, -1)
+
+
+def pack_wide(weight: Int16Array) -> Int16Array:
+    """Weights [O, depth] as words of two of depth, those of two channels alternating; zeros where there is none."""
+    padded = np.pad(weight, ((0, len(weight) % 2), (0, -weight.shape[1] % 4)))
+    pairs = padded.reshape(-1, 2, padded.shape[1] // 2, 2)
+    return np.ascontiguousarray(pairs.swapaxes(1, 2))
 
 
 def pack_rows(weight: Int8Array) -> Int8Array:

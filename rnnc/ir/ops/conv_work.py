@@ -17,7 +17,13 @@ LANES = 4
 """Channels that depthwise kernels have in a word."""
 
 TILE_BLOCK = 8
-"""RNNC_TILE_BLOCK: words between two branches of a tile's loop."""
+"""RNNC_TILE_BLOCK: steps between two branches of a tile's loop."""
+
+ROWS_BLOCK = 6
+"""RNNC_TILE_ROWS_BLOCK: the same where rows are read as they are."""
+
+PAIRS_BLOCK = 6
+"""RNNC_PAIRS_BLOCK: steps between two branches where pixels are taken by pairs."""
 
 Counts = Counter[str]
 
@@ -53,9 +59,9 @@ def _at_once(pixels: int) -> Counter[int]:
     return Counter({3: threes, rest: 1} if rest else {3: threes})
 
 
-def _tiles(calls: Mapping[int, int], channels: int, segments: int, steps: int) -> Counts:
+def _tiles(calls: Mapping[int, int], channels: int, segments: int, steps: int, block: int) -> Counts:
     """Register tiles over the ``channels`` of a group: ``calls`` by pixels at once, each over ``segments`` of so many
-    steps of four of depth."""
+    steps of four of depth, ``block`` of them in a loop."""
     counts = Counts()
     for pixels, times in calls.items():
         tiles = times * (channels // 2)
@@ -63,7 +69,7 @@ def _tiles(calls: Mapping[int, int], channels: int, segments: int, steps: int) -
         counts[f"tiles of {pixels}"] += tiles
         counts[f"segments of {pixels}"] += tiles * segments
         counts[f"steps of {pixels}"] += tiles * segments * steps
-        counts[f"blocks of {pixels}"] += tiles * segments * -(-steps // TILE_BLOCK)
+        counts[f"blocks of {pixels}"] += tiles * segments * -(-steps // block)
         counts["odd outputs"] += channels % 2 * times * pixels
         counts["odd steps"] += channels % 2 * times * pixels * segments * steps
     return counts
@@ -82,7 +88,7 @@ def _columns(op: Conv2D, x: TensorType, y: TensorType) -> Counts:
     while start < y.width:
         left = y.width - start
         pixels = left if left <= longest else left - 2 if left == longest + 1 and left > 2 else longest
-        counts += _tiles(_at_once(pixels), y.channels // op.group, 1, steps) + _placed(op, x, start, pixels)
+        counts += _tiles(_at_once(pixels), y.channels // op.group, 1, steps, TILE_BLOCK) + _placed(op, x, start, pixels)
         start += pixels
     return _times(counts, op.group) + Counts({"rows": 1}) + _outputs(op, y.width * y.channels)
 
@@ -125,9 +131,45 @@ def _rows_as_they_are(op: Conv2D, x: TensorType, y: TensorType) -> Counts:
     pairs = -(-(y.width - inner) // 2)
     counts = Counts({"rows": 1, "calls": calls.total(), "segments": calls.total() * kernel_h})
     counts += Counts({"pairs": pairs, "pair taps": pairs * kernel_h * kernel_w})
-    counts += _tiles(calls, y.channels, kernel_h, kernel_w * depth // 4)
-    counts += _tiles({2: pairs}, y.channels, kernel_h * kernel_w, depth // 4)
+    counts += _tiles(calls, y.channels, kernel_h, kernel_w * depth // 4, ROWS_BLOCK)
+    counts += _tiles({2: pairs}, y.channels, kernel_h * kernel_w, depth // 4, ROWS_BLOCK)
     return counts + _outputs(op, y.width * y.channels)
+
+
+def wide_work(op: Conv2D, x: TensorType, y: TensorType) -> Work:
+    """The work of a convolution with int16 weights over all rows of ``y``: single pixels go as two of the same."""
+    counts = Counts()
+    for step, count in _columns(op, x, y).items():
+        counts[step.replace(" of 1", " of 2")] += count
+    return Work("conv_wide", counts).times(y.height)
+
+
+def pairs_at_once(width: int) -> list[int]:
+    """How many pairs of pixels a row of ``width`` is taken in, one after the other; the last ones may overlap."""
+    found: list[int] = []
+    x = 0
+    while x < width:
+        left = (width - x + 1) // 2
+        pairs = min(3 if left == 3 or left > 4 else 1 if left == 1 else 2, width // 2)
+        x = min(x, width - 2 * pairs) + 2 * pairs
+        found.append(pairs)
+    return found
+
+
+def pairs_work(op: Conv2D, y: TensorType) -> Work:
+    """The work of a convolution by pairs of pixels over all rows of ``y``."""
+    _, kernel_h, _, depth = op.weight.shape
+    channels = -(-y.channels // 2)
+    counts = Counts({"rows": 1, "padding words": depth // 4})
+    for pairs in pairs_at_once(y.width):
+        tile = max(pairs, 2)
+        counts += Counts({f"calls of {tile}": 1, f"tiles of {tile}": channels})
+        counts[f"steps of {tile}"] += channels * kernel_h * depth
+        counts[f"blocks of {tile}"] += channels * 4 * -(-kernel_h * depth // 4 // PAIRS_BLOCK)
+        counts += Counts({"pairs": pairs, "pair rows": pairs * kernel_h, "words": pairs * kernel_h * depth // 4})
+        odd = y.channels % 2 * 2 * pairs if is_plain(op.requant) else 0
+        counts += Counts({"odd outputs": odd}) + _outputs(op, 2 * pairs * y.channels)
+    return Work("conv_pairs", counts).times(y.height)
 
 
 def _depthwise3x3(op: Conv2D, x: TensorType, y: TensorType) -> Counts:
