@@ -28,7 +28,9 @@ from rnnc.cli_options import JSON, MODEL, Fractions, Size, progress, stdout, war
     help="How ranges follow from the samples.",
 )
 @click.option("--ram", type=Size(), help="Most RAM the model may need, e.g. 64KiB.")
-@click.option("--flash", type=Size(), help="Most flash the model may need, e.g. 1MiB.")
+@click.option(
+    "--flash", type=Size(), help="Most flash the model may need, e.g. 1MiB; what is left of it goes into faster forms."
+)
 @click.option(
     "--schedule",
     type=click.Choice(["auto", "layer", "rows", "patches"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from rnnc.scheduler.choose import Optimize, Scheduled, Wish, choose, front
 from rnnc.scheduler.execution import Network
 from rnnc.scheduler.plan import InputMode, OutputMode, Plan
 from rnnc.scheduler.segments import Options as Modes
+from rnnc.scheduler.widen import Widening, affordable, summary, widened, widenings
 from rnnc.target import Target, load_target
 from rnnc.toolchain.cc import ARM_GCC, measure_model
 from rnnc.toolchain.cmsis import locate
@@ -101,6 +102,7 @@ def compile_model(options: Options, progress: Progress = _silent) -> Compilation
     graph = integer_graph(model, options, result, progress)
 
     made = _generate(graph, target, name, options, progress)
+    made = _widened(made, target, name, options)
     if made.measured is None:
         result.warnings.append(f"stack and code size are not known, because {ARM_GCC} is missing (see rnnc doctor)")
     result.report = _report(_bounds(graph, options), made, target, result, options)
@@ -149,6 +151,12 @@ class _Generated:
     program: CProgram
     sources: dict[str, str]
     measured: Measured | None
+    widened: tuple[Widening, ...] = ()
+
+    @property
+    def flash(self) -> int | None:
+        """Bytes of code and constants, if they could be measured."""
+        return self.measured.code + self.measured.constants if self.measured else None
 
     @property
     def plan(self) -> Plan:
@@ -182,6 +190,50 @@ def _generate(graph: Graph, target: Target, name: str, options: Options, progres
     raise failure
 
 
+def _widened(made: _Generated, target: Target, name: str, options: Options) -> _Generated:
+    """The same with operators that take more flash and fewer cycles, as far as flash and RAM are there: where a size
+    of flash is given, or speed is all that counts; then just what is faster in the target's flash, too."""
+    wanted = options.flash is not None or options.optimize == "speed"
+    if not (wanted and target.has_dsp and made.flash is not None):
+        return made
+    limit = target.flash_size if options.flash is None else options.flash
+    room = limit - made.flash
+    while room > 0:
+        other = _widened_into(made, room, target, name, options)
+        if other is None or other.flash is None:
+            break
+        if other.flash <= limit and not _over(other, options, target):
+            return other
+        room -= max(other.flash - limit, room // 8 + 1)
+    return made
+
+
+def _widened_into(made: _Generated, room: int, target: Target, name: str, options: Options) -> _Generated | None:
+    """The same with ``room`` bytes more of constants, None where there is nothing to be had for them."""
+    graph = made.scheduled.graph
+    modes = options.schedule, options.input_mode, options.output_mode
+    wish = Wish(target, *modes, options.optimize, options.ram, made.beside_arena)
+    most = None if options.optimize == "speed" or options.ram is not None else made.plan.arena
+
+    def plan(chosen: Sequence[Widening]) -> Plan | None:
+        try:
+            found = wish.plan(widened(graph, chosen))
+        except BudgetError:
+            return None
+        return found if most is None or found.arena <= most else None
+
+    found = widenings(graph, target.flash_waits if options.flash is None else 0)
+    chosen = affordable(found, room)
+    better = plan(chosen)
+    if better is None:
+        chosen = affordable(found, room, lambda some: plan(some) is not None)
+        better = plan(chosen)
+    if not chosen or better is None:
+        return None
+    scheduled = replace(made.scheduled, graph=widened(graph, chosen), plan=better)
+    return replace(_print(scheduled, name), widened=tuple(chosen))
+
+
 def _judging(progress: Progress) -> Callable[[int], None]:
     return lambda count: progress(f"searching: {count} choices of operators judged", 0, 1)
 
@@ -210,7 +262,10 @@ def _bounds(graph: Graph, options: Options) -> Bounds:
 
 
 def _report(bounds: Bounds, made: _Generated, target: Target, result: Compilation, options: Options) -> dict[str, Any]:
-    return build_report(bounds, made.scheduled, made.program, target.banks, made.measured, result.notes, options.target)
+    wide = summary(made.widened)
+    notes = [*result.notes, *({"pass": "widen", "text": text} for text in wide.texts)]
+    report = build_report(bounds, made.scheduled, made.program, target.banks, made.measured, notes, options.target)
+    return report | {"widened": {"layers": wide.layers, "bytes": wide.bytes, "cycles": wide.cycles}}
 
 
 def integer_graph(model: Model, options: Options, result: Compilation, progress: Progress) -> Graph:

@@ -42,7 +42,8 @@ class Bank:
 
 @dataclass(frozen=True)
 class Board:
-    """A place to run on. ``sources`` and ``include`` are absolute; bank 0 is where the stack lies too."""
+    """A place to run on. ``sources`` and ``include`` are absolute; bank 0 is where the stack lies too; ``flash_waits``
+    are the cycles that a line of flash takes which no cache has."""
 
     name: str
     description: str
@@ -55,6 +56,7 @@ class Board:
     include: tuple[Path, ...]
     banks: tuple[Bank, ...]
     flash: Bank | None
+    flash_waits: int
     linker_script: Path | None
     machine: str | None
     openocd_config: Path | None
@@ -67,13 +69,15 @@ class Board:
 
 @dataclass(frozen=True)
 class Target:
-    """What a model is compiled for: the banks its arena may use, in bytes, the flash size and the ISA."""
+    """What a model is compiled for: the banks its arena may use, in bytes, the flash size, the cycles that a line of
+    flash takes, and the ISA."""
 
     name: str
     description: str
     isa: str
     banks: tuple[Bank, ...]
     flash_size: int
+    flash_waits: int = 0
 
     @property
     def has_dsp(self) -> bool:
@@ -155,6 +159,7 @@ def read_board(path: Path) -> Board:
         include=tuple((folder / name).resolve() for name in table.strings("include")),
         banks=tuple(_Table(bank, path).bank() for bank in banks),
         flash=_Table(flash, path).bank("flash") if flash is not None else None,
+        flash_waits=(_Table(flash, path).optional("wait_states", int) or 0) if flash is not None else 0,
         linker_script=folder / script if script is not None else None,
         machine=table.optional("machine", str),
         openocd_config=folder / config if config is not None else None,
@@ -172,7 +177,7 @@ def load_board(name: str) -> Board:
 def _cortex_m4() -> Target:
     board = load_board("stm32f439")
     flash = board.flash.size if board.flash else 0
-    return Target("cortex-m4", board.description, board.isa, board.banks, flash)
+    return Target("cortex-m4", board.description, board.isa, board.banks, flash, board.flash_waits)
 
 
 def _host() -> Target:

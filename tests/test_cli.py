@@ -31,6 +31,7 @@ REPORT_KEYS = {
     "flash": {"total", "weights", "code", "tables"},
     "macs": {"nominal", "executed"},
     "cycles": {"estimated"},
+    "widened": {"layers", "bytes", "cycles"},
     "lower_bound": {"bytes", "of", "gap", "frames", "row_cut", "partial_sums", "one_job", "layerwise"},
     "peak": {"step", "live_bytes", "buffers"},
     "stages": None,
