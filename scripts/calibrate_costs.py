@@ -168,6 +168,16 @@ def convolutions(rng: np.random.Generator) -> ModelProto:
     return classified(net, x, rng)
 
 
+def three_taps(rng: np.random.Generator) -> ModelProto:
+    """Convolutions of three taps in a row at stride 1, over whole words of channels but for the last."""
+    net = Network("three_taps", (4, int(rng.integers(6, 24)), int(rng.integers(5, 36))), int(rng.integers(2**31)))
+    x = net.input
+    for last in (False, False, False, True):
+        out = int(rng.integers(1, 18)) * 4 + (int(rng.integers(4)) if last else 0)
+        x = net.conv_bn(x, out, same(x.size, (int(rng.choice([1, 2, 3, 3, 5])), 3), (1, 1)))
+    return classified(net, x, rng)
+
+
 def pooled_by_rnn(rng: np.random.Generator) -> ModelProto:
     """RNNPool behind a first layer, and detection heads."""
     shape = (int(rng.choice([1, 3])), int(rng.integers(36, 60)), int(rng.integers(36, 70)))
@@ -219,6 +229,7 @@ FAMILIES: tuple[tuple[Callable[[np.random.Generator], ModelProto], int], ...] = 
     (elementwise, 6),
     (bottlenecks, 6),
     (convolutions, 14),
+    (three_taps, 10),
     (pooled_by_rnn, 10),
 )
 """Networks, and how many of them."""
@@ -228,11 +239,17 @@ FAMILIES: tuple[tuple[Callable[[np.random.Generator], ModelProto], int], ...] = 
 
 
 def configurations(graph: Graph) -> Iterator[Graph]:
-    """The graph with every node's option 0, 1, 2, ...; a node with fewer options has its last."""
+    """The graph with every node's option 0, 1, 2, ...; a node with fewer options has its last. Then with operators of
+    each kind that takes more flash."""
     variants = Variants(graph, beaten=True)
     most = max((len(options) for options in variants.options.values()), default=1)
     for level in range(most):
         yield variants.apply({name: min(level, len(found) - 1) for name, found in variants.options.items()})
+    for kind in INT_OPS:
+        others = [(node, kind.widened(int_op(node), node.input_types, node.output.type)) for node in graph.nodes]
+        if any(other is not None for _, other in others):
+            nodes = [replace(node, op=other or node.op) for node, other in others]
+            yield replace(graph, nodes=nodes)
 
 
 def measure(label: str, graph: Graph, folder: Path) -> list[Sample]:
