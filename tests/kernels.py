@@ -183,7 +183,9 @@ def print_geometry(index: int, sample: Sample) -> str:
     windows = sample.op.windows(sample.inputs)
     assert sum(window.rows for window in windows) <= MAX_ROWS, f"too many rows for one job: {sample.label}"
     tensors = ", ".join(print_tensor(type_) for type_ in sample.inputs)
-    rows = ", ".join(f"{{{w.input}, {w.rows}, {w.stride}, {w.dilation}, {w.pad}, {int(w.edge)}}}" for w in windows)
+    rows = ", ".join(
+        f"{{{w.input}, {w.rows}, {w.stride}, {w.dilation}, {w.pad}, {int(w.edge)}, {w.last(0) + 1}}}" for w in windows
+    )
     return (
         f"static const case_tensor c{index}_inputs[] = {{{tensors}}};\n"
         f"static const rnnc_window c{index}_windows[] = {{{rows}}};\n"

@@ -139,8 +139,8 @@ class _Lowering:
             )
         for window in windows:
             tensor = self.tensor_index[node.inputs[window.input]]
-            places = window.rows, window.stride, window.dilation, window.pad, int(window.edge)
-            self.windows.append(CWindow(tensor, *places))
+            shape = window.rows, window.stride, window.dilation, window.pad
+            self.windows.append(CWindow(tensor, *shape, int(window.edge), window.last(0) + 1))
         scratch = self.plan.buffer_of(node.name, "scratch")
         state = self.plan.buffer_of(node.name, "state")
         return COp(

@@ -65,6 +65,7 @@ class CWindow:
     dilation: int
     pad: int
     edge: int
+    reach: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,10 @@ def program(network: Network, plan: Plan) -> str:
     for index, task_number in enumerate(tasks):
         task = network.tasks[task_number]
         first = len(windows)
-        windows += [row([task.inputs[w.input], w.rows, w.stride, w.dilation, w.pad, int(w.edge)]) for w in task.windows]
+        windows += [
+            row([task.inputs[w.input], w.rows, w.stride, w.dilation, w.pad, int(w.edge), w.last(0) + 1])
+            for w in task.windows
+        ]
         params.append(str(task_number << 8 | sum(w.rows for w in task.windows)))
         where = [first, len(task.windows), task.output, task.jobs]
         stage = next(stage for stage in plan.stages if task.node.name in stage.nodes)

@@ -93,6 +93,7 @@ typedef struct {
     uint16_t dilation;
     int16_t pad;
     uint16_t edge;
+    int16_t reach; /* rows of the tensor that job 0 needs */
 } rnnc_window;
 
 typedef struct {

@@ -28,6 +28,11 @@ static inline int is_outside(const rnnc_engine *e, uint16_t producer) {
     return producer == RNNC_NONE || producer < e->model->stages[e->stage].first_op;
 }
 
+/* Whether the current stage gets what it reads from outside in more than one part. */
+static inline int in_parts(const rnnc_engine *e) {
+    return e->model->stages[e->stage].ticks != 1;
+}
+
 /* Rows of a tensor that the current stage may read by now. */
 static inline int32_t rows_allowed(const rnnc_engine *e, const rnnc_tensor *t) {
     uint32_t ticks = e->model->stages[e->stage].ticks;
@@ -42,13 +47,12 @@ static inline int32_t clamp(int32_t x, int32_t low, int32_t high) {
 }
 
 /* The first input tensor that lacks rows for the next job of `op`, or RNNC_NONE. */
-static inline uint16_t missing_input(const rnnc_engine *e, const rnnc_op *op, int32_t job) {
-    for (uint16_t i = 0; i < op->windows; ++i) {
-        const rnnc_window *w = &e->model->windows[op->first_window + i];
-        int32_t need = job * w->stride - w->pad + (w->rows - 1) * w->dilation + 1;
+static inline uint16_t missing_input(const rnnc_engine *e, const rnnc_op *op, int32_t job, int parts) {
+    const rnnc_window *w = &e->model->windows[op->first_window];
+    for (const rnnc_window *end = w + op->windows; w != end; ++w) {
         const rnnc_tensor *t = &e->model->tensors[w->tensor];
-        need = clamp(need, w->edge, t->height);
-        if (need > rows_present(e, w->tensor) || need > rows_allowed(e, t)) {
+        int32_t need = clamp(job * w->stride + w->reach, w->edge, t->height);
+        if (need > rows_present(e, w->tensor) || (parts && need > rows_allowed(e, t))) {
             return w->tensor;
         }
     }
@@ -82,21 +86,13 @@ static uint8_t *place_of_row(const rnnc_engine *e, const rnnc_slide *slide, int3
     return e->bank[slide->landing_bank] + slide->landing + (uint32_t)(slot - slide->stay) * t->row_bytes;
 }
 
-/* The oldest row of a tensor whose rows slide. */
-static inline int32_t oldest_of(const rnnc_engine *e, const rnnc_tensor *t) {
-    return t->slide == RNNC_NONE ? 0 : oldest_row(e, &e->model->slides[t->slide]);
-}
-
-static inline uint8_t *address_in(const rnnc_engine *e, const rnnc_tensor *t, int32_t row, int32_t oldest) {
-    if (t->slide != RNNC_NONE) {
-        return place_of_row(e, &e->model->slides[t->slide], row, oldest);
-    }
-    return e->bank[t->bank] + t->offset + (uint32_t)(row % t->ring) * t->row_bytes;
-}
-
 static RNNC_NOINLINE uint8_t *row_address(const rnnc_engine *e, uint16_t tensor, int32_t row) {
     const rnnc_tensor *t = &e->model->tensors[tensor];
-    return address_in(e, t, row, oldest_of(e, t));
+    if (t->slide != RNNC_NONE) {
+        const rnnc_slide *slide = &e->model->slides[t->slide];
+        return place_of_row(e, slide, row, oldest_row(e, slide));
+    }
+    return e->bank[t->bank] + t->offset + (uint32_t)(row % t->ring) * t->row_bytes;
 }
 
 /* Moves what stays of a ring whose first row was `oldest` until now. */
@@ -135,25 +131,45 @@ static void slide_rings(rnnc_engine *e, uint16_t index) {
     }
 }
 
-/* Where a row to read lies: in the arena, or in a frame of the caller's. */
-static inline const void *row_to_read(const rnnc_engine *e, uint16_t tensor, int32_t row, int32_t oldest) {
+/* Where the rows of a tensor to read begin: in the arena, or in a frame of the caller's. */
+static inline const uint8_t *rows_to_read(const rnnc_engine *e, uint16_t tensor) {
     const rnnc_tensor *t = &e->model->tensors[tensor];
     if (e->model->lent_inputs == 0 || t->producer != RNNC_NONE) {
-        return address_in(e, t, row, oldest);
+        return e->bank[t->bank] + t->offset;
     }
-    const int8_t *const *frames = (const void *)((const uint8_t *)e + e->model->lent_inputs);
-    return frames[tensor] + (uint32_t)row * t->row_bytes; /* graph inputs are the first tensors */
+    const uint8_t *const *frames = (const void *)((const uint8_t *)e + e->model->lent_inputs);
+    return frames[tensor]; /* graph inputs are the first tensors */
+}
+
+/* The rows of one window that slides. */
+static const void **gather_sliding(const rnnc_engine *e, const rnnc_window *w, int32_t tap,
+                                   const void **rows) {
+    const rnnc_slide *slide = &e->model->slides[e->model->tensors[w->tensor].slide];
+    int32_t last = e->model->tensors[w->tensor].height - 1, oldest = oldest_row(e, slide);
+    for (const void **end = rows + w->rows; rows != end; ++rows, tap += w->dilation) {
+        int32_t row = clamp(tap, 0, last);
+        *rows = row == tap || w->edge ? place_of_row(e, slide, row, oldest) : NULL;
+    }
+    return rows;
 }
 
 static RNNC_NOINLINE void gather_rows(const rnnc_engine *e, const rnnc_op *op, int32_t job,
                                       const void **rows) {
-    for (uint16_t i = 0; i < op->windows; ++i) {
-        const rnnc_window *w = &e->model->windows[op->first_window + i];
+    const rnnc_window *w = &e->model->windows[op->first_window];
+    for (const rnnc_window *behind = w + op->windows; w != behind; ++w) {
         const rnnc_tensor *t = &e->model->tensors[w->tensor];
-        int32_t tap = job * w->stride - w->pad, last = t->height - 1, oldest = oldest_of(e, t);
+        int32_t tap = job * w->stride - w->pad, last = t->height - 1;
+        if (t->slide != RNNC_NONE) {
+            rows = gather_sliding(e, w, tap, rows);
+            continue;
+        }
+        const uint8_t *first = rows_to_read(e, w->tensor);
+        int32_t row = clamp(tap, 0, last), slot = row % t->ring;
         for (const void **end = rows + w->rows; rows != end; ++rows, tap += w->dilation) {
-            int32_t row = clamp(tap, 0, last);
-            *rows = row == tap || w->edge ? row_to_read(e, w->tensor, row, oldest) : NULL;
+            int32_t next = clamp(tap, 0, last);
+            for (slot += next - row, row = next; slot >= t->ring; slot -= t->ring) {
+            }
+            *rows = row == tap || w->edge ? first + (uint32_t)slot * t->row_bytes : NULL;
         }
     }
 }
@@ -270,8 +286,9 @@ static inline int is_seen(rnnc_engine *e, uint16_t op) {
  * returns. If it meets one that was seen before (`several` chains are followed), or ends outside of the
  * stage, RNNC_NONE; `asked` is set if the caller has the row. */
 static inline uint16_t end_of_chain(rnnc_engine *e, uint16_t op, int several, int *asked) {
+    int parts = in_parts(e);
     while (!several || !is_seen(e, op)) {
-        uint16_t missing = missing_input(e, &e->model->ops[op], e->done[op]);
+        uint16_t missing = missing_input(e, &e->model->ops[op], e->done[op], parts);
         if (missing == RNNC_NONE) {
             return op;
         }
@@ -290,10 +307,12 @@ static uint16_t next_op(rnnc_engine *e, int *asked) {
     const rnnc_stage *stage = &e->model->stages[e->stage];
     uint16_t last = RNNC_NONE;
     if (stage->sinks == 1) { /* one chain, and above who waits for the latest job nothing has changed */
-        uint16_t sink = e->model->sinks[stage->first_sink];
         uint16_t waiter = e->latest == RNNC_NONE ? RNNC_NONE : e->model->ops[e->latest].waiter;
-        uint16_t start = waiter == RNNC_NONE ? sink : waiter;
-        return e->done[sink] < e->model->ops[sink].jobs ? end_of_chain(e, start, 0, asked) : RNNC_NONE;
+        if (waiter != RNNC_NONE) {
+            return end_of_chain(e, waiter, 0, asked);
+        }
+        uint16_t sink = e->model->sinks[stage->first_sink];
+        return e->done[sink] < e->model->ops[sink].jobs ? end_of_chain(e, sink, 0, asked) : RNNC_NONE;
     }
     memset(e->seen, 0, SEEN_WORDS(e->model) * sizeof(*e->seen));
     for (uint16_t i = stage->sinks; i-- > 0;) {

@@ -30,7 +30,7 @@ static const rnnc_tensor tensors[] = {
     {.offset = 0, .row_bytes = 5, .height = 4, .ring = 4, .producer = RNNC_NONE, .slide = RNNC_NONE},
     {.offset = 20, .row_bytes = 5, .height = 4, .ring = 4, .producer = 0, .slide = RNNC_NONE},
 };
-static const rnnc_window windows[] = {{.tensor = 0, .rows = 1, .stride = 1, .dilation = 1}};
+static const rnnc_window windows[] = {{.tensor = 0, .rows = 1, .stride = 1, .dilation = 1, .reach = 1}};
 static const rnnc_op ops[] = {{.kernel = add_one, .windows = 1, .output = 1, .jobs = 4, .waiter = RNNC_NONE}};
 static const uint16_t sinks[] = {0};
 static const rnnc_stage stages[] = {{.ops = 1, .sinks = 1, .ticks = 4}};

@@ -17,13 +17,15 @@ typedef struct {
     const int8_t *weights;
 } columns_work;
 
+/* Member by member: an initialiser would clear all of it first, by a call of memset. */
 static inline __attribute__((always_inline)) columns_work first_group(const rnnc_conv2d *p) {
-    return (columns_work){
-        .columns = rnnc_columns_of(p),
-        .channels = p->out_channels / p->groups,
-        .steps = rnnc_conv_bytes(p) / 4,
-        .weights = p->weights,
-    };
+    columns_work w;
+    w.columns = rnnc_columns_of(p);
+    w.first = 0;
+    w.channels = p->out_channels / p->groups;
+    w.steps = rnnc_conv_bytes(p) / 4;
+    w.weights = p->weights;
+    return w;
 }
 
 /* Output pixels side by side, `pixels` being the literal 3, 2 or 1; `out` is the first channel of the

@@ -286,11 +286,10 @@ static inline __attribute__((always_inline)) void whole_row(const rnnc_conv2d *p
                                                             int32_t stride) {
     const rnnc_requant *q = &p->requant;
     int plain = !RNNC_TFLITE && q->left_shift == 0 && q->low == INT8_MIN && q->high == INT8_MAX;
-    few_pixels t = {
-        .bias = p->bias,
-        .multipliers = plain ? q->multipliers : NULL,
-        .zero_point = q->zero_point,
-    };
+    few_pixels t; /* no initialiser, which would clear the columns */
+    t.bias = p->bias;
+    t.multipliers = plain ? q->multipliers : NULL;
+    t.zero_point = q->zero_point;
     for (int32_t x = 0; x < p->out_width;) {
         int32_t left = p->out_width - x;
         int two = stride == 1 && (left == 2 || left == 4);
