@@ -55,6 +55,9 @@ ROOMY = "host"
 
 WORKERS = 2
 
+LEVELS = 12
+"""Steps from every operator's fastest option to its leanest."""
+
 SPARSITY = {"W": 0.5, "R": 0.3}
 """What is left of RNNPool's weights in some networks, as in the paper."""
 
@@ -226,11 +229,11 @@ def classified(net: Network, x: Tensor, rng: np.random.Generator) -> ModelProto:
 
 
 FAMILIES: tuple[tuple[Callable[[np.random.Generator], ModelProto], int], ...] = (
-    (elementwise, 6),
+    (elementwise, 12),
     (bottlenecks, 6),
     (convolutions, 14),
     (three_taps, 10),
-    (pooled_by_rnn, 10),
+    (pooled_by_rnn, 48),
 )
 """Networks, and how many of them."""
 
@@ -239,12 +242,13 @@ FAMILIES: tuple[tuple[Callable[[np.random.Generator], ModelProto], int], ...] = 
 
 
 def configurations(graph: Graph) -> Iterator[Graph]:
-    """The graph with every node's option 0, 1, 2, ...; a node with fewer options has its last. Then with operators of
+    """The graph with every node's options, from the first to the last in at most LEVELS steps. Then with operators of
     each kind that takes more flash."""
     variants = Variants(graph, beaten=True)
-    most = max((len(options) for options in variants.options.values()), default=1)
-    for level in range(most):
-        yield variants.apply({name: min(level, len(found) - 1) for name, found in variants.options.items()})
+    levels = min(LEVELS, max((len(options) for options in variants.options.values()), default=1))
+    for level in range(levels):
+        part = level / max(1, levels - 1)
+        yield variants.apply({name: round(part * (len(found) - 1)) for name, found in variants.options.items()})
     for kind in INT_OPS:
         others = [(node, kind.widened(int_op(node), node.input_types, node.output.type)) for node in graph.nodes]
         if any(other is not None for _, other in others):
