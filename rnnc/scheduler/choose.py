@@ -118,8 +118,7 @@ def _in_turn(search: Search, wish: Wish) -> Iterator[tuple[Candidate, ...]]:
     yield (search.candidate(search.variants.fastest()),)
     yield (search.leanest("speed"),)
     yield from ((search.within(int(budget * part)),) for part in SQUEEZES)
-    walk.front(search)
-    near = sorted((item for item in search.known() if item.peak <= budget * HOPE), key=lambda item: item.extra_cycles)
-    yield from ((candidate,) for candidate in near if candidate.peak <= budget)
-    yield from ((candidate,) for candidate in near if candidate.peak > budget)
+    tight = [item for item in walk.front(search) if budget < item.peak <= budget * HOPE]
+    fitting = [item for item in search.known() if item.peak <= budget]
+    yield from ((item,) for item in sorted((*tight, *fitting), key=lambda item: item.extra_cycles))
     yield (search.frugal("ram"),)

@@ -5,7 +5,7 @@ This is the planner's one definition of "what runs when". A step is one job; ste
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -167,7 +167,7 @@ def execute(network: Network, pieces: Sequence[Piece], streamed: Collection[int]
 
 
 RUNS = -1
-"""In place of the value that a task waits for: it can run."""
+"""In place of the value that a task lacks: it can run."""
 
 OUTSIDE = -1
 """In place of the task that makes a value: no task of this stage."""
@@ -201,8 +201,9 @@ class _Engine:
 class _Stage:
     """A stage that runs. Tasks are numbered within it, in order.
 
-    ``lacks`` is, by task, the first value that has too few rows for its next job, or RUNS: the search executes
-    millions of jobs, so this is kept up to date rather than looked up.
+    ``lacks`` is, by task, the first value that has too few rows for its next job, or RUNS. A task is ``wanted`` if it
+    is a sink with jobs left or makes what a wanted task lacks; ``ready`` has a bit for each of these that can run.
+    The search executes millions of jobs, so all of it is kept up to date rather than looked up.
     """
 
     def __init__(self, engine: _Engine, piece: Piece) -> None:
@@ -211,10 +212,11 @@ class _Stage:
         self.tasks = [network.tasks[task] for task in piece.tasks]
         self.done = [0] * len(self.tasks)
         self.lacks = [RUNS] * len(self.tasks)
-        self.seen, self.looks = [0] * len(self.tasks), 0
-        self.sinks = sorted((piece.tasks.index(sink) for sink in piece.sinks), reverse=True)
+        self.wanted = [False] * len(self.tasks)
+        self.ready = 0
+        self.sinks = {piece.tasks.index(sink) for sink in piece.sinks}
         self.maker = [OUTSIDE] * len(network.values)
-        self.readers: dict[int, list[int]] = {}
+        self.readers: dict[int, list[int]] = {task.output: [] for task in self.tasks}
         for index, task in enumerate(self.tasks):
             self.maker[task.output] = index
             for value in dict.fromkeys(task.inputs):
@@ -230,100 +232,82 @@ class _Stage:
         ]
 
     def run(self) -> None:
-        if len(self.sinks) == 1:
-            self._look_again(range(len(self.tasks)))
-            self._run_for(self.sinks[0])
-        else:
-            self._run_in_ticks()
-
-    def _run_for(self, sink: int) -> None:
-        """What `_next` would find for one sink: it waits for a task that waits for another one and so on, and where
-        the last of these has made a row only the one before it can have come to wait for something else."""
-        lacks, tasks, pushed = self.lacks, self.tasks, self.engine.pushed
-        waiting = [sink]
-        while self.done[sink] < tasks[sink].jobs:
-            index = waiting[-1]
-            value = lacks[index]
-            if value == RUNS:
-                self._run_job(index)
-                if len(waiting) > 1 and lacks[waiting[-2]] != tasks[index].output:
-                    waiting.pop()
-            elif self.maker[value] != OUTSIDE:
-                waiting.append(self.maker[value])
-            elif value in pushed and len(pushed[value]) < self.heights[value]:
-                self._push(value)
-            else:
-                break
-
-    def _push(self, value: int) -> None:
-        engine = self.engine
-        engine.pushed[value].append(len(engine.order))
-        engine.present[value] += 1
-        self._look_again(self.readers[value])
-
-    def _run_in_ticks(self) -> None:
         engine, ticks = self.engine, self.piece.ticks
         outside = [value for value in self.readers if self.maker[value] == OUTSIDE]
+        whole = [value for value in outside if value not in engine.pushed]
+        for value in whole:
+            engine.present[value] = 0
+        for index in range(len(self.tasks)):
+            self._look_again(index)
+        for sink in self.sinks:
+            self._want(sink)
         for tick in range(ticks):
             limit = {value: -(-(tick + 1) * self.heights[value] // ticks) for value in outside}
-            for value in outside:
-                if value not in engine.pushed:
-                    engine.present[value] = limit[value]
-                self._look_again(self.readers[value])
-            if tick == 0:
-                self._look_again(range(len(self.tasks)))
-            while True:
-                task, asked = self._next()
-                if task != OUTSIDE:
-                    self._run_job(task)
-                elif asked in engine.pushed and engine.present[asked] < limit[asked]:
-                    self._push(asked)
-                else:
-                    break
+            for value in whole:
+                engine.present[value] = limit[value]
+                self._made(value)
+            while self.ready or self._push(limit):
+                if self.ready:
+                    self._run_job(self.ready.bit_length() - 1)
 
-    def _next(self) -> tuple[int, int]:
-        """Of the tasks that can run and that a sink waits for, the last one, or OUTSIDE and a value that it waits for
-        instead, a streamed one if there is any."""
-        lacks, maker, pushed = self.lacks, self.maker, self.engine.pushed
-        self.looks += 1
-        last, asked = OUTSIDE, RUNS
-        for sink in self.sinks:
-            if sink < last:  # chains lead to tasks that come earlier
-                break
-            index = sink if self.done[sink] < self.tasks[sink].jobs else OUTSIDE
-            while index != OUTSIDE and self.seen[index] != self.looks:
-                self.seen[index] = self.looks
-                value = lacks[index]
-                if value == RUNS:
-                    last = max(last, index)
-                    break
-                index = maker[value]
-                if index == OUTSIDE and asked not in pushed:
-                    asked = value
-        return last, asked
+    def _push(self, limit: Mapping[int, int]) -> bool:
+        """The next row of a streamed value, if there is one by now and a wanted task lacks it."""
+        engine = self.engine
+        for value, rows in engine.pushed.items():
+            if len(rows) < limit.get(value, 0) and self._is_lacked(value):
+                rows.append(len(engine.order))
+                engine.present[value] += 1
+                self._made(value)
+                return True
+        return False
+
+    def _is_lacked(self, value: int) -> bool:
+        return any(self.lacks[reader] == value and self.wanted[reader] for reader in self.readers[value])
 
     def _run_job(self, index: int) -> None:
         engine, task, job = self.engine, self.tasks[index], self.done[index]
         engine.order.append(self.piece.tasks[index])
         engine.job.append(job)
         self.done[index] = job + 1
-        self._look_again((index,))
         if job >= task.warm_up:
             engine.present[task.output] += 1
-            self._look_again(
-                [reader for reader in self.readers.get(task.output, ()) if self.lacks[reader] == task.output]
-            )
+            self._made(task.output)
+        self._look_again(index)
+        left = index in self.sinks and self.done[index] < task.jobs
+        self.wanted[index] = left or self._is_lacked(task.output)
+        self._settle(index)
 
-    def _look_again(self, tasks: Iterable[int]) -> None:
-        present = self.engine.present
-        for index in tasks:
-            job = self.done[index]
-            self.lacks[index] = RUNS
-            for value, stride, reach, least, height in self.needs[index]:
-                need = job * stride + reach
-                if present[value] < (least if need < least else need if need < height else height):
-                    self.lacks[index] = value
-                    break
+    def _made(self, value: int) -> None:
+        """There are more rows of a value."""
+        for reader in self.readers[value]:
+            if self.lacks[reader] == value:
+                self._look_again(reader)
+                if self.lacks[reader] != value and self.wanted[reader]:
+                    self._settle(reader)
+
+    def _want(self, index: int) -> None:
+        if not self.wanted[index]:
+            self.wanted[index] = True
+            self._settle(index)
+
+    def _settle(self, index: int) -> None:
+        """What follows from what a task lacks."""
+        value = self.lacks[index]
+        if value == RUNS and self.wanted[index]:
+            self.ready |= 1 << index
+            return
+        self.ready &= ~(1 << index)
+        if self.wanted[index] and self.maker[value] != OUTSIDE:
+            self._want(self.maker[value])
+
+    def _look_again(self, index: int) -> None:
+        present, job = self.engine.present, self.done[index]
+        self.lacks[index] = RUNS
+        for value, stride, reach, least, height in self.needs[index]:
+            need = job * stride + reach
+            if present[value] < (least if need < least else need if need < height else height):
+                self.lacks[index] = value
+                break
 
 
 Event = tuple[int, Literal["push", "job"], int, int]

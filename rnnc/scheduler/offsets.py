@@ -151,9 +151,10 @@ def pack(parts: Sequence[Block], capacities: Sequence[int | None], input_bank: i
     return min(spilled, key=lambda placement: placement.total, default=alone)
 
 
-def quick_size(parts: Sequence[Block]) -> int:
-    """Bytes of a single bank: what `pack` reaches, or a little more."""
-    return _single(_Problem.of(parts), QUICK_ROUNDS, 0)[1]
+def quick_size(parts: Sequence[Block], enough: int = 0) -> int:
+    """Bytes of a single bank: what `pack` reaches, or a little more; the first that was found of at most ``enough``."""
+    problem = _Problem.of(parts)
+    return _single(replace(problem, bound=max(problem.bound, enough)), QUICK_ROUNDS, 0)[1]
 
 
 def _shuffles(parts: Sequence[Block]) -> Iterator[list[int]]:

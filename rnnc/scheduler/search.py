@@ -105,7 +105,7 @@ class Search:
                 self._too_live[key] = live
                 self.progress(self.judged)
                 return False
-            self._known[key] = self._best(drafts)
+            self._known[key] = self._best(drafts, peak)
             self.progress(self.judged)
         return self._known[key].peak <= peak and self._known[key].live <= live
 
@@ -117,11 +117,11 @@ class Search:
         return drafts_of(network, [range(len(network.tasks))], self.options, self._memo, limit)
 
     @staticmethod
-    def _best(drafts: list[Draft]) -> Judged:
+    def _best(drafts: list[Draft], enough: int = 0) -> Judged:
         drafts.sort(key=lambda item: item.live_peak)
         best, chosen = 2**62, drafts[0]
         for item in drafts:
-            if item.live_peak < best and (size := quick_size(item.parts)) < best:
+            if item.live_peak < best and (size := quick_size(item.parts, enough)) < best:
                 best, chosen = size, item
         return _judged(chosen, best, drafts[0].live_peak)
 

@@ -24,19 +24,23 @@ def walk(search: Search) -> Iterator[Candidate]:
 def front(search: Search) -> list[Candidate]:
     """Configurations from the fewest MACs to the least RAM, of all that were judged on the walk, of its steps without
     one of the nodes that they pay for, and on the way to the least RAM: those that none beats in both, or what is
-    faster and needs hardly more RAM."""
-    kept = search.leanest("once").choice
+    faster and needs hardly more RAM. Those with more RAM and more cycles than another are left out."""
+    once = search.leanest("once").choice
     for candidate in walk(search):
         for name, option in search.variants.in_force(candidate.choice).items():
             if option.extra_macs > 0:
-                search.judge({**candidate.choice, name: kept.get(name, 0)})
+                search.judge({**candidate.choice, name: once.get(name, 0)})
     search.leanest("ram")
     known = sorted(search.known(), key=lambda item: (item.peak, item.extra_macs))
     result: list[Candidate] = []
     for candidate in known:
         if not result or candidate.extra_macs < result[-1].extra_macs:
             result.append(candidate)
-    return [_faster(candidate, known) for candidate in result[::-1]]
+    kept: list[Candidate] = []
+    for candidate in (_faster(candidate, known) for candidate in result):
+        if not kept or candidate.extra_cycles < kept[-1].extra_cycles:
+            kept.append(candidate)
+    return kept[::-1]
 
 
 def _faster(than: Candidate, known: Sequence[Candidate]) -> Candidate:
