@@ -72,19 +72,22 @@ def distances(parts: Sequence[Block]) -> Matrix:
 
 @dataclass(frozen=True, eq=False)
 class _Problem:
-    """Blocks to be placed: their sizes and gaps, as numbers, and the bytes that no placement is below."""
+    """Blocks to be placed: their sizes and gaps, as numbers, the bytes that no placement is below, and those of which
+    a placement is good enough."""
 
     parts: Sequence[Block]
     sizes: list[int]
     gaps: Gaps
     bound: int
+    goal: int
 
     @classmethod
-    def of(cls, parts: Sequence[Block]) -> _Problem:
+    def of(cls, parts: Sequence[Block], enough: int = 0) -> _Problem:
         matrix = distances(parts)
         near = [np.flatnonzero(row > APART).tolist() for row in matrix]
         gaps = [[(b, int(matrix[a, b]), int(matrix[b, a])) for b in others] for a, others in enumerate(near)]
-        return cls(parts, [_aligned(part.size) for part in parts], gaps, _bound(parts))
+        bound = _bound(parts)
+        return cls(parts, [_aligned(part.size) for part in parts], gaps, bound, max(bound, enough))
 
     @cached_property
     def turned(self) -> _Problem:
@@ -153,8 +156,7 @@ def pack(parts: Sequence[Block], capacities: Sequence[int | None], input_bank: i
 
 def quick_size(parts: Sequence[Block], enough: int = 0) -> int:
     """Bytes of a single bank: what `pack` reaches, or a little more; the first that was found of at most ``enough``."""
-    problem = _Problem.of(parts)
-    return _single(replace(problem, bound=max(problem.bound, enough)), QUICK_ROUNDS, 0)[1]
+    return _single(_Problem.of(parts, enough), QUICK_ROUNDS, 0)[1]
 
 
 def _shuffles(parts: Sequence[Block]) -> Iterator[list[int]]:
@@ -179,7 +181,7 @@ def _orders(parts: Sequence[Block]) -> Iterator[list[int]]:
 def _single(problem: _Problem, *rounds: int) -> tuple[list[int], int]:
     """Offsets and peak of the best placement found from the bottom up or, mirrored, from the top down."""
     _, offset, peak = _search(problem, *rounds)
-    if peak > problem.bound:
+    if peak > problem.goal:
         _, downward, reached = _search(problem.turned, *rounds)
         if reached < peak:
             return [reached - at - size for at, size in zip(downward, problem.sizes, strict=True)], reached
@@ -189,7 +191,7 @@ def _single(problem: _Problem, *rounds: int) -> tuple[list[int], int]:
 def _search(problem: _Problem, squeaks: int, moves: int) -> Solution:
     """First fit in several orders, then exhaustively for few blocks, by so many steps of local search for many."""
     best = problem.in_orders()
-    if best[2] <= problem.bound:
+    if best[2] <= problem.goal:
         return best
     if len(problem.parts) <= EXACT_BLOCKS:
         return _Exact(problem, best).search()
@@ -212,14 +214,14 @@ def _squeak(problem: _Problem, rounds: int, best: Solution) -> Solution:
     chance = random.Random(count)  # the same steps every time
     starts = list(_orders(problem.parts))
     done = 0
-    while done < rounds and best[2] > problem.bound:
+    while done < rounds and best[2] > problem.goal:
         shake = 0.0 if starts else 0.3 * count
         order = starts.pop(0) if starts else best[0]
         urgency = [0.0] * count
         for position, block in enumerate(order):
             urgency[block] = chance.uniform(-shake, shake) - position
         local, stale = 2**62, 0
-        while done < rounds and stale < STALE and best[2] > problem.bound:
+        while done < rounds and stale < STALE and best[2] > problem.goal:
             found = problem.first_fit(sorted(range(count), key=lambda block: -urgency[block]))
             done, stale = done + 1, stale + 1
             if found[2] < local:
@@ -245,7 +247,7 @@ def _anneal(problem: _Problem, rounds: int, start: Solution) -> Solution:
             current = changed
         if changed[2] < best[2]:
             best = changed
-        if best[2] <= problem.bound:
+        if best[2] <= problem.goal:
             break
     return best
 
@@ -280,7 +282,7 @@ class _Exact:
         return self.best
 
     def _visit(self, peak: int) -> None:
-        if peak >= self.best[2] or self.best[2] <= self.problem.bound or self.left == 0:
+        if peak >= self.best[2] or self.best[2] <= self.problem.goal or self.left == 0:
             return
         self.left -= 1
         if len(self.order) == len(self.offset):
