@@ -57,7 +57,7 @@ from rnnc.cli_options import JSON, MODEL, Fractions, Size, progress, stdout, war
     type=click.Choice(["balanced", "ram", "speed"]),
     default="balanced",
     show_default=True,
-    help="Least RAM without computing anything twice, least RAM at any price, or fewest cycles. "
+    help="Least RAM without computing anything twice, within 1 % for speed; least RAM at any price; or fewest cycles. "
     "With --ram, balanced is the fastest that fits.",
 )
 @click.option(

@@ -46,7 +46,7 @@ class Variants:
             if not beaten:
                 options = [one for index, one in enumerate(options) if not _is_beaten(one, options[index + 1 :])]
             if options:
-                self.options[node.name] = (Option(_op(node)), *options)
+                self.options[node.name] = (Option(int_op(node)), *options)
 
     @property
     def count(self) -> int:
@@ -100,7 +100,8 @@ class Variants:
         return replace(self.graph, nodes=[made for _, made in self._staying(choice)])
 
 
-def _op(node: Node) -> IntOp:
+def int_op(node: Node) -> IntOp:
+    """The operator of a node of a quantised graph."""
     if not isinstance(node.op, IntOp):
         raise TypeError(f"'{node.name}' is not an integer operator")
     return node.op
@@ -118,7 +119,7 @@ def _is_beaten(option: Option, leaner: Sequence[Option]) -> bool:
 
 
 def _leaner(node: Node) -> Iterator[Option]:
-    op, types, output = _op(node), node.input_types, node.output.type
+    op, types, output = int_op(node), node.input_types, node.output.type
     macs, cycles = op.macs(types, output), op.cycles(types, output)
     for other in op.leaner(types, output):
         yield Option(other, (), other.macs(types, output) - macs, other.cycles(types, output) - cycles)
@@ -134,7 +135,7 @@ def _absorbable(graph: Graph) -> dict[str, Node]:
         for node, before in firsts
         if before is not None
         and not graph.is_output(before.output)
-        and (users[before.output] == [node] or _op(before).macs(before.input_types, before.output.type) == 0)
+        and (users[before.output] == [node] or int_op(before).macs(before.input_types, before.output.type) == 0)
     }
 
 
@@ -152,7 +153,7 @@ def _fused(chain: Sequence[Node]) -> Iterator[Option]:
     if any(len(node.inputs) != 1 for node in chain[1:]):
         return
     inputs, outputs = chain[0].input_types, [node.output.type for node in chain]
-    ops = [_op(node) for node in chain]
+    ops = [int_op(node) for node in chain]
     types = [(node.input_types, node.output.type) for node in chain]
     macs = sum(op.macs(*given) for op, given in zip(ops, types, strict=True))
     cycles = sum(op.cycles(*given) for op, given in zip(ops, types, strict=True))
@@ -176,7 +177,7 @@ def smaller(variants: Variants, name: str, index: int) -> list[int]:
 
 def all_cycles(graph: Graph) -> int:
     """Estimated cycles of a graph's operators."""
-    return sum(_op(node).cycles(node.input_types, node.output.type) for node in graph.nodes)
+    return sum(int_op(node).cycles(node.input_types, node.output.type) for node in graph.nodes)
 
 
 def extra_cycles(variants: Variants, choice: Choice) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from rnnc.ir.graph import Graph, Node
 from rnnc.ir.op import IntOp
 from rnnc.ir.ops import INT_OPS
+from rnnc.scheduler.variants import all_cycles, int_op
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,11 +54,11 @@ WORTH = 0.01
 def widenings(graph: Graph, waits: int = 0) -> list[Widening]:
     """All that save cycles, the most cycles for a byte first; also where each line of constants costs ``waits``."""
     possible = [other for node in graph.nodes for other in _of(node, waits)]
-    all_cycles = sum(_op(node).cycles(node.input_types, node.output.type) for node in graph.nodes)
+    least = WORTH * all_cycles(graph)
     gains = Counter[type[IntOp]]()
     for other in possible:
         gains[type(other.op)] += other.cycles
-    found = [other for other in possible if gains[type(other.op)] >= WORTH * all_cycles]
+    found = [other for other in possible if gains[type(other.op)] >= least]
     return sorted(found, key=lambda other: other.cycles / max(1, other.bytes), reverse=True)
 
 
@@ -84,14 +85,8 @@ def widened(graph: Graph, chosen: Sequence[Widening]) -> Graph:
     return replace(graph, nodes=nodes)
 
 
-def _op(node: Node) -> IntOp:
-    if not isinstance(node.op, IntOp):
-        raise TypeError(f"'{node.name}' is not an integer operator")
-    return node.op
-
-
 def _of(node: Node, waits: int) -> Iterator[Widening]:
-    op, types, output = _op(node), node.input_types, node.output.type
+    op, types, output = int_op(node), node.input_types, node.output.type
     for kind in INT_OPS:
         other = kind.widened(op, types, output)
         if other is not None:
